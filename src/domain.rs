@@ -1,0 +1,3 @@
+//! Pure rules: no IO, no clock, no global randomness, no async, no logging.
+//!
+//! Time and randomness come in as arguments. Everything here can be called from a test with nothing set up.

@@ -1,0 +1,2 @@
+//! hermod: which variant, and when to send.
+pub mod domain;
