@@ -1,0 +1,409 @@
+//! An experiment: its variants, how to choose among them, and its life.
+//!
+//! Invariant: a variant's position never changes and is never used again, so cells and tokens keep their meaning when variants come and go.
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::cell::Context;
+use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
+use crate::domain::policy::Policy;
+use crate::domain::send_window::QuietHours;
+
+/// Most variants of one experiment, retired ones included.
+pub const VARIANTS_MAX: usize = 1_000;
+/// Most segments of one experiment.
+pub const SEGMENTS_MAX: usize = 64;
+/// Most dayparts of one experiment.
+pub const DAYPARTS_MAX: usize = 8;
+/// Most experiments of one tenant.
+pub const EXPERIMENTS_MAX: usize = 100_000;
+/// Longest attribution window, hours.
+pub const ATTRIBUTION_HOURS_MAX: i64 = 30 * 24;
+
+/// Variants of one campaign or flow, and how to choose among them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    /// The caller's name for it.
+    pub id: Slug,
+    /// Its number, never used again.
+    pub uid: ExperimentUid,
+    /// Counts changes; the interface's etag.
+    pub revision: u64,
+    /// A name for people.
+    pub display_name: String,
+    /// Where it is in its life.
+    pub state: ExperimentState,
+    /// All variants ever added, in order; [`VariantIndex`] points here.
+    pub variants: Vec<Variant>,
+    /// What may be changed at creation and later.
+    pub settings: Settings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When it was first started.
+    pub started_at: Option<Timestamp>,
+    /// When it was concluded.
+    pub concluded_at: Option<Timestamp>,
+    /// The winner declared when concluded.
+    pub winner: Option<VariantIndex>,
+    /// Fingerprint of the request that created it; 0 for none.
+    pub request: u64,
+}
+
+/// Everything about an experiment that its owner chooses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How variants are chosen.
+    pub policy: Policy,
+    /// What counts as success.
+    pub objective: Objective,
+    /// Campaign or flow.
+    pub kind: ExperimentKind,
+    /// How long after the send a success counts, milliseconds.
+    pub attribution_window_ms: i64,
+    /// When a trial begins to count.
+    pub trial_on: TrialOn,
+    /// Share of recipients in the holdout, 0 to 0.5.
+    pub holdout_share: f64,
+    /// Probability spread evenly over the variants, 0 to 0.5.
+    pub floor: f64,
+    /// Segments told apart, in order of precedence.
+    pub segments: Vec<Slug>,
+    /// Local hours at which dayparts begin, ascending.
+    pub daypart_start_hours: Vec<u8>,
+    /// When mails may be sent, unless a request says otherwise.
+    pub send_defaults: SendDefaults,
+    /// Half-life of evidence of a flow, hours.
+    pub half_life_hours: f64,
+    /// Mails the campaign will send in all; 0 when unknown.
+    pub planned_sends: u64,
+}
+
+/// When mails may be sent, without absolute times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SendDefaults {
+    /// Local times of day without mail.
+    pub quiet: Vec<QuietHours>,
+    /// Local dates without mail.
+    pub blocked_days: Vec<Date>,
+    /// Most mails per period.
+    pub frequency_cap: Option<FrequencyCap>,
+    /// Never delayed, never capped.
+    pub transactional: bool,
+    /// Length of the window, milliseconds; none means the default of 24 hours.
+    pub window_ms: Option<i64>,
+}
+
+/// At most so many mails per period for one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrequencyCap {
+    /// Most mails within the period.
+    pub sends_max: u32,
+    /// The period, milliseconds.
+    pub period_ms: i64,
+}
+
+/// One text to try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The caller's name for it.
+    pub id: Slug,
+    /// The subject line, or a name for people.
+    pub display_name: String,
+    /// Where it is in its life.
+    pub state: VariantState,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// Why it was quarantined; empty when it never was.
+    pub quarantine_reason: String,
+}
+
+/// Where an experiment is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExperimentState {
+    /// Created, not yet deciding.
+    Draft,
+    /// Deciding and learning.
+    Running,
+    /// Not deciding, still learning.
+    Paused,
+    /// Ended, still learning from late events.
+    Concluded,
+}
+
+/// Where a variant is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VariantState {
+    /// Eligible.
+    Live,
+    /// Not eligible for now.
+    Paused,
+    /// Stopped because it does harm.
+    Quarantined,
+    /// Out for good.
+    Retired,
+}
+
+/// What counts as success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Objective {
+    /// A click.
+    Click,
+    /// An open.
+    Open,
+    /// A conversion.
+    Conversion,
+}
+
+/// One campaign or an always-on flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExperimentKind {
+    /// Evidence does not age.
+    Campaign,
+    /// Evidence fades with the half-life.
+    Flow,
+}
+
+/// When a trial begins to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrialOn {
+    /// With the decision, from its planned send time.
+    Decision,
+    /// With the sent event.
+    Sent,
+}
+
+/// Why a step in the life of an experiment or variant cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifecycleError {
+    /// The experiment is not in a state that allows the step.
+    #[error("the experiment is {state:?}; {step} needs {needed}")]
+    WrongState {
+        /// Its state.
+        state: ExperimentState,
+        /// The step asked for.
+        step: &'static str,
+        /// The states that allow it.
+        needed: &'static str,
+    },
+    /// The variant is not in a state that allows the step.
+    #[error("the variant is {state:?}; {step} needs {needed}")]
+    WrongVariantState {
+        /// Its state.
+        state: VariantState,
+        /// The step asked for.
+        step: &'static str,
+        /// The states that allow it.
+        needed: &'static str,
+    },
+    /// There is no such variant.
+    #[error("the experiment has no variant {id}")]
+    UnknownVariant {
+        /// The id asked for.
+        id: String,
+    },
+    /// There is such a variant already.
+    #[error("the experiment has a variant {id} already; ids are never used again")]
+    VariantExists {
+        /// The id given.
+        id: String,
+    },
+    /// There are too many variants.
+    #[error("an experiment has at most {VARIANTS_MAX} variants, retired ones included")]
+    TooManyVariants,
+}
+
+// === impl Experiment ===
+
+impl Experiment {
+    /// The variant with this id.
+    pub fn variant_index(&self, id: &str) -> Option<VariantIndex> {
+        let at = self.variants.iter().position(|variant| variant.id.as_str() == id)?;
+        u16::try_from(at).ok().map(VariantIndex)
+    }
+
+    /// The variant at this position.
+    pub fn variant(&self, index: VariantIndex) -> Option<&Variant> {
+        self.variants.get(usize::from(index.0))
+    }
+
+    /// Positions of the variants that may be chosen, ascending.
+    pub fn live_variants(&self) -> Vec<VariantIndex> {
+        (0..).map(VariantIndex).zip(&self.variants).filter(|(_, v)| v.state == VariantState::Live).map(|(i, _)| i).collect()
+    }
+
+    /// Half-life of its evidence, hours; none for a campaign.
+    pub fn half_life_hours(&self) -> Option<f64> {
+        (self.settings.kind == ExperimentKind::Flow).then_some(self.settings.half_life_hours)
+    }
+
+    /// The context of a mail: the position of its segment and daypart, each from 1, or 0 for none.
+    pub fn context(&self, segment: Option<&str>, local_hour: u8) -> Context {
+        let segment = segment
+            .and_then(|name| self.settings.segments.iter().position(|s| s.as_str() == name))
+            .map_or(0, |at| at as u8 + 1);
+        Context { segment, daypart: self.daypart(local_hour) }
+    }
+
+    /// Hours before the first start belong to the last daypart, which wraps over midnight.
+    fn daypart(&self, local_hour: u8) -> u8 {
+        let starts = &self.settings.daypart_start_hours;
+        let begun = starts.iter().filter(|start| **start <= local_hour).count();
+        if begun == 0 { starts.len() as u8 } else { begun as u8 }
+    }
+
+    /// The first of the experiment's segments that is among these.
+    pub fn first_segment_of<'a>(&'a self, of_recipient: &[String]) -> Option<&'a str> {
+        self.settings.segments.iter().map(Slug::as_str).find(|s| of_recipient.iter().any(|r| r == s))
+    }
+
+    /// Starts a draft or goes on after a pause. Starting a running one changes nothing.
+    pub fn start(&mut self, now: Timestamp) -> Result<(), LifecycleError> {
+        match self.state {
+            ExperimentState::Running => return Ok(()),
+            ExperimentState::Draft | ExperimentState::Paused => {}
+            ExperimentState::Concluded => return Err(self.wrong_state("start", "DRAFT or PAUSED; create a new experiment")),
+        }
+        self.started_at.get_or_insert(now);
+        self.state = ExperimentState::Running;
+        Ok(())
+    }
+
+    /// Stops deciding for now. Pausing a paused one changes nothing.
+    pub fn pause(&mut self) -> Result<(), LifecycleError> {
+        match self.state {
+            ExperimentState::Running | ExperimentState::Paused => {
+                self.state = ExperimentState::Paused;
+                Ok(())
+            }
+            _ => Err(self.wrong_state("pause", "RUNNING")),
+        }
+    }
+
+    /// Ends it, with a winner or without.
+    pub fn conclude(&mut self, winner: Option<&str>, now: Timestamp) -> Result<(), LifecycleError> {
+        if matches!(self.state, ExperimentState::Draft | ExperimentState::Concluded) {
+            return Err(self.wrong_state("conclude", "RUNNING or PAUSED"));
+        }
+        self.winner = winner.map(|id| self.known(id)).transpose()?;
+        self.state = ExperimentState::Concluded;
+        self.concluded_at = Some(now);
+        Ok(())
+    }
+
+    /// Adds a variant at the end.
+    pub fn add_variant(&mut self, variant: Variant) -> Result<(), LifecycleError> {
+        if self.state == ExperimentState::Concluded {
+            return Err(self.wrong_state("adding a variant", "DRAFT, RUNNING or PAUSED"));
+        }
+        if self.variant_index(variant.id.as_str()).is_some() {
+            return Err(LifecycleError::VariantExists { id: variant.id.to_string() });
+        }
+        if self.variants.len() >= VARIANTS_MAX {
+            return Err(LifecycleError::TooManyVariants);
+        }
+        self.variants.push(variant);
+        Ok(())
+    }
+
+    /// Takes a variant to another state; only live, paused and quarantined ones can be moved.
+    pub fn move_variant(&mut self, id: &str, to: VariantState, reason: &str) -> Result<(), LifecycleError> {
+        let index = self.known(id)?;
+        let Some(variant) = self.variants.get_mut(usize::from(index.0)) else {
+            return Err(LifecycleError::UnknownVariant { id: id.to_owned() });
+        };
+        if variant.state == VariantState::Retired && to != VariantState::Retired {
+            return Err(LifecycleError::WrongVariantState { state: variant.state, step: "moving it", needed: "any state but RETIRED; add a new variant" });
+        }
+        if to == VariantState::Quarantined {
+            variant.quarantine_reason = reason.to_owned();
+        }
+        variant.state = to;
+        Ok(())
+    }
+
+    fn known(&self, id: &str) -> Result<VariantIndex, LifecycleError> {
+        self.variant_index(id).ok_or_else(|| LifecycleError::UnknownVariant { id: id.to_owned() })
+    }
+
+    fn wrong_state(&self, step: &'static str, needed: &'static str) -> LifecycleError {
+        LifecycleError::WrongState { state: self.state, step, needed }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A running campaign with variants `a`, `b`, … for tests.
+    pub(crate) fn campaign(variants: usize) -> Experiment {
+        let at = Timestamp::UNIX_EPOCH;
+        let variant = |i: usize| Variant {
+            id: Slug::parse(&format!("v{i}")).unwrap(),
+            display_name: String::new(),
+            state: VariantState::Live,
+            created_at: at,
+            quarantine_reason: String::new(),
+        };
+        Experiment {
+            id: Slug::parse("test").unwrap(),
+            uid: ExperimentUid(7),
+            revision: 1,
+            display_name: String::new(),
+            state: ExperimentState::Running,
+            variants: (0..variants).map(variant).collect(),
+            settings: Settings {
+                policy: Policy::Thompson,
+                objective: Objective::Click,
+                kind: ExperimentKind::Campaign,
+                attribution_window_ms: 72 * 3_600_000,
+                trial_on: TrialOn::Decision,
+                holdout_share: 0.0,
+                floor: 0.02,
+                segments: Vec::new(),
+                daypart_start_hours: Vec::new(),
+                send_defaults: SendDefaults::default(),
+                half_life_hours: 504.0,
+                planned_sends: 0,
+            },
+            created_at: at,
+            updated_at: at,
+            started_at: Some(at),
+            concluded_at: None,
+            winner: None,
+            request: 0,
+        }
+    }
+
+    #[test]
+    fn dayparts_wrap_over_midnight() {
+        let mut experiment = campaign(1);
+        assert_eq!(experiment.context(None, 3).daypart, 0);
+        experiment.settings.daypart_start_hours = vec![6, 12, 18];
+        let dayparts: Vec<u8> = [3, 6, 11, 12, 18, 23].map(|h| experiment.context(None, h).daypart).to_vec();
+        assert_eq!(dayparts, [3, 1, 1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn segments_are_found_in_the_experiments_order() {
+        let mut experiment = campaign(1);
+        experiment.settings.segments = ["director", "it"].map(|s| Slug::parse(s).unwrap()).to_vec();
+        let of_recipient = ["it".to_owned(), "director".to_owned()];
+        assert_eq!(experiment.first_segment_of(&of_recipient), Some("director"));
+        assert_eq!(experiment.context(Some("it"), 0).segment, 2);
+        assert_eq!(experiment.context(Some("other"), 0).segment, 0);
+    }
+
+    #[test]
+    fn a_concluded_experiment_cannot_be_started_and_a_retired_variant_not_resumed() {
+        let mut experiment = campaign(2);
+        experiment.move_variant("v0", VariantState::Retired, "").unwrap();
+        assert!(experiment.move_variant("v0", VariantState::Live, "").is_err());
+        assert_eq!(experiment.live_variants(), [VariantIndex(1)]);
+        experiment.conclude(Some("v1"), Timestamp::UNIX_EPOCH).unwrap();
+        assert!(experiment.start(Timestamp::UNIX_EPOCH).is_err());
+        assert!(matches!(experiment.conclude(None, Timestamp::UNIX_EPOCH), Err(LifecycleError::WrongState { .. })));
+    }
+}

@@ -1,0 +1,290 @@
+//! What is kept of one person: zone, segments, consent, suppression, hours of activity and the ring of touches.
+//!
+//! Invariant: nothing here identifies the person; the record's key is a keyed hash. The ring alone gives stickiness, idempotency and frequency caps.
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::activity::ActivityProfile;
+use crate::domain::cell::{CellId, Context, Lane, Trial};
+use crate::domain::event::{EventKind, HumanWeight};
+use crate::domain::experiment::{Experiment, FrequencyCap};
+use crate::domain::name::{ExperimentUid, VariantIndex};
+
+/// Most touches remembered per recipient.
+pub const TOUCHES_MAX: usize = 32;
+/// How long a touch is remembered after its send, milliseconds: the longest attribution window and frequency cap.
+pub const TOUCH_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+
+/// What is kept of one person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// When the record was created, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// When it was last changed, milliseconds since 1970.
+    pub updated_at_ms: i64,
+    /// IANA time zone, if known.
+    pub zone: Option<String>,
+    /// Segments that the person belongs to.
+    pub segments: Vec<String>,
+    /// What the person consented to.
+    pub consent: Consent,
+    /// Why nothing may be sent, if nothing may.
+    pub suppression: Option<Suppression>,
+    /// Hours of activity.
+    pub activity: ActivityProfile,
+    /// Decisions still remembered, oldest first.
+    pub touches: Vec<Touch>,
+    /// Touches decided up to then were forgotten to make room, milliseconds since 1970; 0 for none.
+    pub forgotten_until_ms: i64,
+    /// When the person was erased, milliseconds since 1970; 0 for never. Nothing decided up to then counts.
+    pub erased_at_ms: i64,
+}
+
+/// What a person consented to, separately for timing and content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Use of opens and activity to learn when to send; none said means the server's default.
+    pub timing: Option<ConsentLevel>,
+    /// Use of responses to learn which variant works; none said means the server's default.
+    pub content: Option<ConsentLevel>,
+    /// Where the consent comes from.
+    pub source: String,
+    /// When it was given or changed, milliseconds since 1970; 0 for never.
+    pub given_at_ms: i64,
+}
+
+/// How far data of a person may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ConsentLevel {
+    /// Not at all.
+    None,
+    /// Only in sums over everyone.
+    Aggregate,
+    /// In sums over the person's segment.
+    Segment,
+    /// For the person's own profile.
+    Individual,
+}
+
+/// Why nothing may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Suppression {
+    /// The person unsubscribed.
+    Unsubscribed,
+    /// The person complained.
+    Complained,
+    /// The address bounced for good.
+    Bounced,
+    /// Set by the caller.
+    Manual,
+}
+
+/// A decision as the recipient's record remembers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Fingerprint that ties the decision's token to this touch.
+    pub decision: u64,
+    /// The experiment.
+    pub experiment: ExperimentUid,
+    /// What was answered.
+    pub answer: Answer,
+    /// When it was decided, milliseconds since 1970.
+    pub decided_at_ms: i64,
+    /// When it was or will be sent, milliseconds since 1970.
+    pub send_at_ms: i64,
+    /// Fingerprint of the occasion; 0 for none.
+    pub occasion: u64,
+    /// Fingerprint of the request id; 0 for none.
+    pub request: u64,
+    /// Bits of the [`EventKind`]s counted.
+    pub events: u16,
+    /// Whether the trial is counted in the cell.
+    pub trial_counted: bool,
+    /// Whether the trial counts for opens.
+    pub measurable: bool,
+    /// Whether the waiting time was added to the person's hours.
+    pub exposure_recorded: bool,
+    /// The open that counts.
+    pub open: Option<Response>,
+    /// The click that counts.
+    pub click: Option<Response>,
+    /// Value of the conversion that counts.
+    pub value: f64,
+    /// Whether the reply that counts was negative.
+    pub replied_negative: bool,
+}
+
+/// What a touch answered.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Send this variant.
+    Send {
+        /// The variant.
+        variant: VariantIndex,
+        /// Segment and daypart that it counts in.
+        context: Context,
+        /// Policy or holdout.
+        lane: Lane,
+        /// Probability with which it was chosen.
+        propensity: f64,
+    },
+    /// Do not send; remembered only so that a retry gets the same answer.
+    DoNotSend(DoNotSend),
+}
+
+/// Why not to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DoNotSend {
+    /// The frequency cap is reached.
+    FrequencyCap,
+    /// The person is suppressed.
+    Suppressed,
+    /// No instant before the deadline is allowed.
+    NoAllowedTime,
+}
+
+/// An open or click that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// How likely a person did it.
+    pub weight: HumanWeight,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+// === impl Touch ===
+
+impl Touch {
+    /// Whether one of this kind has counted.
+    pub fn has(&self, kind: EventKind) -> bool {
+        self.events & kind.bit() != 0
+    }
+
+    /// The cell and trial of a touch that sends.
+    pub fn trial(&self, half_life_hours: Option<f64>) -> Option<Trial> {
+        let Answer::Send { variant, context, lane, .. } = self.answer else {
+            return None;
+        };
+        let id = CellId { experiment: self.experiment, variant, context, lane };
+        Some(Trial { id, sent_at: Timestamp::from_millisecond(self.send_at_ms).ok()?, half_life_hours })
+    }
+
+    /// Whether it sends.
+    pub fn sends(&self) -> bool {
+        matches!(self.answer, Answer::Send { .. })
+    }
+}
+
+// === impl Recipient ===
+
+impl Recipient {
+    /// A record of which nothing is known, created now.
+    pub fn new(now: Timestamp) -> Self {
+        let now = now.as_millisecond();
+        Self { created_at_ms: now, updated_at_ms: now, ..Self::default() }
+    }
+
+    /// The touch of a decision.
+    pub fn touch_mut(&mut self, decision: u64) -> Option<&mut Touch> {
+        self.touches.iter_mut().find(|touch| touch.decision == decision)
+    }
+
+    /// The touch that answered a request id.
+    pub fn touch_of_request(&self, request: u64) -> Option<&Touch> {
+        self.touches.iter().find(|touch| request != 0 && touch.request == request)
+    }
+
+    /// The newest touch of this experiment and occasion whose attribution window is still open.
+    pub fn sticky_touch(&self, experiment: &Experiment, occasion: u64, now: Timestamp) -> Option<&Touch> {
+        let window = experiment.settings.attribution_window_ms;
+        self.touches.iter().rev().find(|touch| {
+            touch.sends()
+                && touch.experiment == experiment.uid
+                && touch.occasion == occasion
+                && touch.send_at_ms.saturating_add(window) >= now.as_millisecond()
+        })
+    }
+
+    /// Whether one more mail at this time would exceed the cap. Mails planned later within a period count too.
+    pub fn is_capped(&self, cap: FrequencyCap, send_at_ms: i64) -> bool {
+        let within = |touch: &&Touch| touch.sends() && (touch.send_at_ms - send_at_ms).abs() < cap.period_ms;
+        self.touches.iter().filter(within).count() >= cap.sends_max as usize
+    }
+
+    /// Remembers a decision; forgets those past their time, and the oldest when there is no room.
+    pub fn remember(&mut self, touch: Touch, now: Timestamp) {
+        let limit = now.as_millisecond().saturating_sub(TOUCH_KEPT_MS);
+        self.touches.retain(|touch| touch.send_at_ms >= limit);
+        while self.touches.len() >= TOUCHES_MAX {
+            let oldest = self.touches.remove(0);
+            self.forgotten_until_ms = self.forgotten_until_ms.max(oldest.decided_at_ms);
+        }
+        let at = self.touches.partition_point(|other| other.decided_at_ms <= touch.decided_at_ms);
+        self.touches.insert(at, touch);
+    }
+
+    /// Whether a decision made at this time can no longer be known: forgotten, or before an erasure.
+    pub fn has_forgotten(&self, decided_at_ms: i64) -> bool {
+        decided_at_ms <= self.forgotten_until_ms.max(self.erased_at_ms)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A touch for tests, decided and sent at one time.
+    pub(crate) fn touch(decision: u64, at_ms: i64) -> Touch {
+        Touch {
+            decision,
+            experiment: ExperimentUid(7),
+            answer: Answer::Send { variant: VariantIndex(0), context: Context::default(), lane: Lane::Policy, propensity: 0.5 },
+            decided_at_ms: at_ms,
+            send_at_ms: at_ms,
+            occasion: 0,
+            request: decision,
+            events: 0,
+            trial_counted: true,
+            measurable: true,
+            exposure_recorded: false,
+            open: None,
+            click: None,
+            value: 0.0,
+            replied_negative: false,
+        }
+    }
+
+    fn ms(at: i64) -> Timestamp {
+        Timestamp::from_millisecond(at).unwrap()
+    }
+
+    #[test]
+    fn the_ring_keeps_the_newest_and_knows_what_it_forgot() {
+        let mut recipient = Recipient::new(ms(0));
+        for i in 0..40 {
+            recipient.remember(touch(i, i as i64), ms(i as i64));
+        }
+        assert_eq!(recipient.touches.len(), TOUCHES_MAX);
+        assert!(recipient.has_forgotten(7) && !recipient.has_forgotten(8));
+        assert!(recipient.touch_mut(7).is_none() && recipient.touch_mut(8).is_some());
+    }
+
+    #[test]
+    fn touches_past_their_time_are_dropped_when_the_next_comes() {
+        let mut recipient = Recipient::new(ms(0));
+        recipient.remember(touch(1, 0), ms(0));
+        recipient.remember(touch(2, TOUCH_KEPT_MS + 1), ms(TOUCH_KEPT_MS + 1));
+        assert_eq!(recipient.touches.len(), 1);
+    }
+
+    #[test]
+    fn the_cap_counts_sends_within_the_period_and_not_refusals() {
+        let mut recipient = Recipient::new(ms(0));
+        recipient.remember(touch(1, 0), ms(0));
+        recipient.remember(Touch { answer: Answer::DoNotSend(DoNotSend::Suppressed), ..touch(2, 10) }, ms(10));
+        let cap = |sends_max| FrequencyCap { sends_max, period_ms: 100 };
+        assert!(recipient.is_capped(cap(1), 50));
+        assert!(!recipient.is_capped(cap(2), 50));
+        assert!(!recipient.is_capped(cap(1), 100));
+    }
+}
