@@ -164,12 +164,13 @@ fn fit_squared_deficit(weights: &[f64; TERMS]) -> [f64; TERMS] {
 /// Gaussian elimination of a symmetric positive definite system; such a system needs no pivoting.
 fn solve(mut matrix: [[f64; TERMS]; TERMS], mut right: [f64; TERMS]) -> [f64; TERMS] {
     for pivot in 0..TERMS {
-        for row in pivot + 1..TERMS {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..TERMS {
-                matrix[row][column] -= factor * matrix[pivot][column];
+        let (pivot_row, pivot_right) = (matrix[pivot], right[pivot]);
+        for (row, value) in matrix.iter_mut().zip(&mut right).skip(pivot + 1) {
+            let factor = row[pivot] / pivot_row[pivot];
+            for (entry, above) in row.iter_mut().zip(pivot_row) {
+                *entry -= factor * above;
             }
-            right[row] -= factor * right[pivot];
+            *value -= factor * pivot_right;
         }
     }
     let mut solution = [0.0; TERMS];

@@ -70,11 +70,18 @@ impl BetaShape {
     ///
     /// Shapes that are not numbers become the minimum.
     pub fn clamped(alpha: f64, beta: f64) -> Self {
+        let positive = |shape: f64| {
+            if shape.is_nan() {
+                SHAPE_MIN
+            } else {
+                shape.clamp(SHAPE_MIN, f64::MAX)
+            }
+        };
+        let (alpha, beta) = (positive(alpha), positive(beta));
         let scale = (SHAPE_MAX / alpha.max(beta)).min(1.0);
-        let clamp = |shape: f64| (shape * scale).max(SHAPE_MIN).min(SHAPE_MAX);
         Self {
-            alpha: clamp(alpha),
-            beta: clamp(beta),
+            alpha: (alpha * scale).clamp(SHAPE_MIN, SHAPE_MAX),
+            beta: (beta * scale).clamp(SHAPE_MIN, SHAPE_MAX),
         }
     }
 
