@@ -1,3 +1,4 @@
 //! hermod: which variant, and when to send.
+pub mod cli;
 pub mod domain;
 pub mod ops;
