@@ -1,3 +1,5 @@
 //! hermod: which variant, and when to send.
+pub mod cli;
 pub mod domain;
 pub mod grpc;
+pub mod ops;

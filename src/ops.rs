@@ -1,0 +1,14 @@
+//! Operations: configuration, keys, telemetry, metrics, the operations port and shutdown.
+//!
+//! Everything a running process needs that is not a use case. Each part is built from its own part of the
+//! [`config::Config`] and can be tested without the others; nothing here decides about an e-mail.
+
+pub mod config;
+pub mod metrics;
+pub mod port;
+pub mod secrets;
+pub mod seed;
+pub mod shutdown;
+pub mod telemetry;
+
+mod private_file;
