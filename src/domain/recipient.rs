@@ -102,8 +102,12 @@ pub struct Touch {
     pub trial_counted: bool,
     /// Whether the trial counts for opens.
     pub measurable: bool,
-    /// Whether the waiting time was added to the person's hours.
+    /// Whether the waiting time counts in the person's hours.
     pub exposure_recorded: bool,
+    /// Whether the waiting time counts in everybody's hours.
+    pub everyone_recorded: bool,
+    /// Local minute of the week of the send, 0 to 10,079, Monday 00:00 first.
+    pub sent_local_minute: u16,
     /// The open that counts.
     pub open: Option<Response>,
     /// The click that counts.
@@ -150,6 +154,8 @@ pub struct Response {
     pub weight: HumanWeight,
     /// When, milliseconds since 1970.
     pub at_ms: i64,
+    /// Local hour of the week, 0 to 167, Monday 00 first.
+    pub local_hour_of_week: u8,
 }
 
 // === impl Touch ===
@@ -247,6 +253,8 @@ pub(crate) mod tests {
             trial_counted: true,
             measurable: true,
             exposure_recorded: false,
+            everyone_recorded: false,
+            sent_local_minute: 0,
             open: None,
             click: None,
             value: 0.0,

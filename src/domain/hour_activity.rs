@@ -1,0 +1,134 @@
+//! Everybody's activity in one local hour of the week: a small additive record, 168 of them to a tenant.
+//!
+//! Invariant: sums fade with one half-life and can be merged and taken back. Exposure is kept as sends and as the interest cut off by
+//! responses, each in the hour it happened, so that one mail touches one hour; [`assemble`] spreads both over the hours that follow.
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::activity::TenantActivity;
+use crate::domain::activity::tenant::TENANT_HALF_LIFE_DAYS;
+use crate::domain::civil::{HourOfWeek, LocalTime};
+use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
+
+/// What everybody did in one hour of the week, faded to one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HourActivity {
+    /// The instant the sums are faded to, milliseconds since 1970; 0 before the first amount.
+    pub as_of_ms: i64,
+    /// Genuine opens and clicks of mails, weighted.
+    pub observed: f64,
+    /// Activity without a mail.
+    pub active: f64,
+    /// Mails sent in this hour.
+    pub sends: f64,
+    /// Interest that responses in this hour cut off: the sum of `weight * w_j exp(-age / tau_j)` for both components of freshness.
+    pub cut_off: [f64; 2],
+}
+
+/// A change to one hour of the week.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HourDelta {
+    /// The hour.
+    pub hour: HourOfWeek,
+    /// What to add.
+    pub part: HourActivity,
+}
+
+// === impl HourActivity ===
+
+impl HourActivity {
+    /// Adds another part of the same hour; the later instant of the two holds afterwards.
+    pub fn merge(&mut self, part: &Self) {
+        let to_ms = self.as_of_ms.max(part.as_of_ms);
+        *self = self.at(to_ms).plus(&part.at(to_ms));
+    }
+
+    /// The sums faded to a later instant.
+    pub fn at(&self, to_ms: i64) -> Self {
+        let days = (to_ms - self.as_of_ms).max(0) as f64 / 86_400_000.0;
+        let kept = if self.as_of_ms == 0 { 0.0 } else { (-days / TENANT_HALF_LIFE_DAYS).exp2() };
+        Self { as_of_ms: to_ms, ..self.times(kept) }
+    }
+
+    /// The sums times a factor.
+    pub fn times(&self, factor: f64) -> Self {
+        Self {
+            as_of_ms: self.as_of_ms,
+            observed: self.observed * factor,
+            active: self.active * factor,
+            sends: self.sends * factor,
+            cut_off: self.cut_off.map(|amount| amount * factor),
+        }
+    }
+
+    fn plus(&self, part: &Self) -> Self {
+        Self {
+            as_of_ms: self.as_of_ms,
+            observed: self.observed + part.observed,
+            active: self.active + part.active,
+            sends: self.sends + part.sends,
+            cut_off: [self.cut_off[0] + part.cut_off[0], self.cut_off[1] + part.cut_off[1]],
+        }
+    }
+}
+
+/// The interest left after `age_hours` in both components of freshness.
+pub fn interest_left(freshness: &FreshnessCurve, age_hours: f64) -> [f64; 2] {
+    freshness.components().map(|(weight, tau_hours)| weight * (-age_hours / tau_hours).exp())
+}
+
+/// Spreads sends and cut-off interest over the hours that follow, and answers the tenant's sums by hour of the week as of `now`.
+pub fn assemble<'a>(hours: impl IntoIterator<Item = (HourOfWeek, &'a HourActivity)>, freshness: &FreshnessCurve, now: Timestamp) -> TenantActivity {
+    let mut sums = TenantActivity::default();
+    let pure = freshness.components().map(|(_, tau)| FreshnessCurve::new(freshness.version, [1.0, 0.0], [tau, tau]));
+    for (hour, activity) in hours {
+        let activity = activity.at(now.as_millisecond().max(activity.as_of_ms));
+        let local = hour.local_hour();
+        let waiting = Waiting { sent: LocalTime { hour: local, minute: 30 }, from_age_hours: 0.0, until_age_hours: AGE_HOURS_MAX };
+        sums.record_open(now, local, activity.observed);
+        sums.record_activity(now, local, activity.active);
+        sums.record_exposure(now, freshness, waiting, activity.sends);
+        for (curve, amount) in pure.iter().zip(activity.cut_off) {
+            if let Ok(curve) = curve {
+                sums.record_exposure(now, curve, waiting, -amount);
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(days: i64) -> i64 {
+        1_800_000_000_000 + days * 86_400_000
+    }
+
+    #[test]
+    fn parts_merge_in_any_order_and_fade() {
+        let part = |day| HourActivity { as_of_ms: at(day), observed: 1.0, ..HourActivity::default() };
+        let (mut one, mut other) = (HourActivity::default(), HourActivity::default());
+        for day in [0, 60] {
+            one.merge(&part(day));
+            other.merge(&part(60 - day));
+        }
+        assert!((one.observed - 1.5).abs() < 1e-12);
+        assert!((one.observed - other.observed).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_response_cuts_off_the_interest_that_was_left() {
+        let freshness = FreshnessCurve::default();
+        let now = Timestamp::from_millisecond(at(0)).unwrap();
+        let hour = |index| HourOfWeek::new(index).unwrap();
+        let total = |hours: &[(HourOfWeek, HourActivity)]| {
+            let sums = assemble(hours.iter().map(|(hour, activity)| (*hour, activity)), &freshness, now);
+            sums.exposed.iter().flatten().sum::<f64>()
+        };
+        let sent = (hour(9), HourActivity { as_of_ms: at(0), sends: 1.0, ..HourActivity::default() });
+        let opened = (hour(11), HourActivity { as_of_ms: at(0), cut_off: interest_left(&freshness, 2.0), ..HourActivity::default() });
+        assert!((total(&[sent]) - 1.0).abs() < 0.02);
+        assert!((total(&[sent, opened]) - (1.0 - freshness.remaining(2.0))).abs() < 0.02);
+    }
+}

@@ -1,0 +1,331 @@
+//! A snapshot of an experiment: the posteriors and the ready-made allocation of every context, as of one instant.
+//!
+//! Invariant: a snapshot never changes, so a decision from it can be repeated, and its propensities are exact. Summing the cells and
+//! refreshing are left to others.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::allocation::Allocation;
+use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::delay::DelayCurve;
+use crate::domain::experiment::{Experiment, Objective};
+use crate::domain::exposure::Exposure;
+use crate::domain::name::VariantIndex;
+use crate::domain::policy::Policy;
+use crate::domain::posterior::{
+    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, estimate_kappa, pool_levels, pooled_cell_posterior, posterior,
+};
+use crate::domain::quadrature::{BestArm, best_arm};
+use crate::domain::shape::BetaShape;
+
+/// From this share of a posterior's weight on, a cell's own data count as material.
+const MATERIAL_SHARE: f64 = 0.2;
+
+/// What is believed before an experiment's own data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beliefs {
+    /// Prior of every variant's rate.
+    pub prior: Prior,
+    /// How fast responses arrive.
+    pub curve: DelayCurve,
+}
+
+/// The curve that is used before a tenant's own is learned.
+pub fn default_curve(objective: Objective) -> DelayCurve {
+    match objective {
+        Objective::Click => DelayCurve::default_click(),
+        Objective::Open => DelayCurve::default_open(),
+        Objective::Conversion => DelayCurve::default_conversion(),
+    }
+}
+
+/// The level of statistics behind a choice of variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChoiceLevel {
+    /// The segment's or daypart's own data count materially.
+    Segment,
+    /// Data of all recipients.
+    Everyone,
+    /// Nothing but the prior.
+    Default,
+}
+
+/// What is known of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The variant.
+    pub variant: VariantIndex,
+    /// Its posterior.
+    pub posterior: BetaShape,
+    /// Trials corrected for answers still to come.
+    pub effective_trials: f64,
+    /// Successes.
+    pub successes: f64,
+}
+
+/// The candidates of one context and how they are drawn.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Candidates, by variant.
+    pub candidates: Vec<Candidate>,
+    /// Probability of being best and expected loss, in the order of the candidates.
+    pub best: BestArm,
+    /// Probabilities of being chosen, in the order of the candidates.
+    pub allocation: Allocation,
+    /// The level that answers.
+    pub level: ChoiceLevel,
+}
+
+/// An experiment with its tables as of one instant.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The experiment as configured.
+    pub experiment: Arc<Experiment>,
+    /// Counts refreshes.
+    pub version: u64,
+    /// The instant it holds for.
+    pub as_of: Timestamp,
+    everyone: Option<Arc<Table>>,
+    contexts: BTreeMap<Context, Arc<Table>>,
+}
+
+/// Cells of the policy lane, as of one instant: by variant, then by context.
+struct Evidence {
+    contexts: Vec<Context>,
+    by_variant: BTreeMap<VariantIndex, BTreeMap<Context, Exposure>>,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// Builds the tables from the experiment's cells, all as of `as_of`.
+    pub fn build(experiment: Arc<Experiment>, cells: &BTreeMap<CellId, Cell>, beliefs: &Beliefs, version: u64, as_of: Timestamp) -> Self {
+        let evidence = Evidence::of(&experiment, cells);
+        let live = experiment.live_variants();
+        let everyone = Table::everyone(&experiment, &live, &evidence, beliefs).map(Arc::new);
+        let contexts = match evidence.contexts.as_slice() {
+            [] => BTreeMap::new(),
+            [only] if *only == Context::default() => BTreeMap::new(),
+            contexts => Table::by_context(&experiment, &live, contexts, &evidence, beliefs),
+        };
+        Self { experiment, version, as_of, everyone, contexts }
+    }
+
+    /// The table of a context: its own where it has data, everyone's otherwise; none when no variant is live.
+    pub fn table(&self, context: Context) -> Option<&Arc<Table>> {
+        self.contexts.get(&context).or(self.everyone.as_ref())
+    }
+
+    /// The table over all contexts; none when no variant is live.
+    pub fn everyone(&self) -> Option<&Arc<Table>> {
+        self.everyone.as_ref()
+    }
+}
+
+// === impl Evidence ===
+
+impl Evidence {
+    fn of(experiment: &Experiment, cells: &BTreeMap<CellId, Cell>) -> Self {
+        let mut by_variant: BTreeMap<VariantIndex, BTreeMap<Context, Exposure>> = BTreeMap::new();
+        let mut contexts = Vec::new();
+        for (id, cell) in cells.iter().filter(|(id, _)| id.lane == Lane::Policy) {
+            let exposure = cell.objective(experiment.settings.objective);
+            by_variant.entry(id.variant).or_default().entry(id.context).or_default().add(exposure);
+            contexts.push(id.context);
+        }
+        contexts.sort_unstable();
+        contexts.dedup();
+        Self { contexts, by_variant }
+    }
+
+    fn cell(&self, variant: VariantIndex, context: Context) -> Exposure {
+        self.by_variant.get(&variant).and_then(|cells| cells.get(&context)).cloned().unwrap_or_default()
+    }
+
+    fn pooled(&self, variant: VariantIndex) -> Exposure {
+        let mut sum = Exposure::default();
+        self.by_variant.get(&variant).into_iter().flat_map(BTreeMap::values).for_each(|cell| sum.add(cell));
+        sum
+    }
+
+    fn counts(&self, variant: VariantIndex, context: Context, curve: &DelayCurve) -> CellCounts {
+        let cell = self.cell(variant, context);
+        CellCounts { trials: cell.effective_trials(curve).max(0.0), successes: cell.successes.max(0.0) }
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    fn everyone(experiment: &Experiment, live: &[VariantIndex], evidence: &Evidence, beliefs: &Beliefs) -> Option<Self> {
+        let candidate = |variant: &VariantIndex| {
+            let exposure = evidence.pooled(*variant);
+            Candidate {
+                variant: *variant,
+                posterior: posterior(beliefs.prior, &exposure, &beliefs.curve),
+                effective_trials: exposure.effective_trials(&beliefs.curve).max(0.0),
+                successes: exposure.successes.max(0.0),
+            }
+        };
+        let candidates: Vec<Candidate> = live.iter().map(candidate).collect();
+        let known = candidates.iter().any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
+        let level = if known { ChoiceLevel::Everyone } else { ChoiceLevel::Default };
+        Self::of(experiment, candidates, level)
+    }
+
+    /// Partial pooling: every context's cells lean on their variant's pooled rate and their context's level, as far as the data allow.
+    fn by_context(
+        experiment: &Experiment,
+        live: &[VariantIndex],
+        contexts: &[Context],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> BTreeMap<Context, Arc<Table>> {
+        let rows: Vec<Vec<CellCounts>> =
+            live.iter().map(|variant| contexts.iter().map(|context| evidence.counts(*variant, *context, &beliefs.curve)).collect()).collect();
+        let levels = pool_levels(&rows, beliefs.prior);
+        let kappa = estimate_kappa(&against_expectation(&rows, &levels), live.len() + contexts.len());
+        let mut tables = BTreeMap::new();
+        for (at, context) in contexts.iter().enumerate() {
+            let mut material = false;
+            let candidates = live.iter().zip(&rows).zip(&levels.arm_rates).map(|((variant, row), rate)| {
+                let own = evidence.cell(*variant, *context);
+                let counts = row.get(at).copied().unwrap_or_default();
+                let arm_trials: f64 = row.iter().map(|cell| cell.trials).sum();
+                let segment_level = levels.segment_levels.get(at).copied().unwrap_or(1.0);
+                let pool = CellPool { arm_rate: *rate, arm_trials, segment_level, kappa };
+                material |= counts.trials >= MATERIAL_SHARE * (counts.trials + kappa.min(arm_trials - counts.trials + 10.0));
+                let posterior = pooled_cell_posterior(&pool, &own, &beliefs.curve);
+                Candidate { variant: *variant, posterior, effective_trials: counts.trials, successes: counts.successes }
+            });
+            let candidates: Vec<Candidate> = candidates.collect();
+            let level = if material { ChoiceLevel::Segment } else { ChoiceLevel::Everyone };
+            if let Some(table) = Self::of(experiment, candidates, level) {
+                tables.insert(*context, Arc::new(table));
+            }
+        }
+        tables
+    }
+
+    fn of(experiment: &Experiment, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
+        let posteriors: Vec<BetaShape> = candidates.iter().map(|candidate| candidate.posterior).collect();
+        let best = best_arm(&posteriors);
+        let probabilities = reindexed(&experiment.settings.policy, &candidates).probabilities(&best);
+        let allocation = Allocation::new(&probabilities, experiment.settings.floor)
+            .or_else(|_| Allocation::new(&vec![1.0; candidates.len()], 0.0))
+            .ok()?;
+        Some(Self { candidates, best, allocation, level })
+    }
+
+    /// The table of some of the candidates: Thompson sampling on a subset is not the full table renormalised, so it is computed afresh.
+    /// None when none of them is a candidate.
+    pub fn restricted_to(&self, experiment: &Experiment, eligible: &[VariantIndex]) -> Option<Self> {
+        let candidates = self.candidates.iter().copied().filter(|candidate| eligible.contains(&candidate.variant)).collect();
+        Self::of(experiment, candidates, self.level)
+    }
+
+    /// Position of a variant among the candidates.
+    pub fn position(&self, variant: VariantIndex) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.variant == variant)
+    }
+}
+
+/// The policy over these candidates: fixed weights are given by position in the experiment.
+fn reindexed(policy: &Policy, candidates: &[Candidate]) -> Policy {
+    let Policy::Fixed { weights } = policy else {
+        return policy.clone();
+    };
+    let weight = |candidate: &Candidate| weights.get(usize::from(candidate.variant.0)).copied().unwrap_or(0.0);
+    Policy::Fixed { weights: candidates.iter().map(weight).collect() }
+}
+
+fn against_expectation(rows: &[Vec<CellCounts>], levels: &PoolLevels) -> Vec<CellEvidence> {
+    let expected = |rate: &f64, at: usize| rate * levels.segment_levels.get(at).copied().unwrap_or(1.0);
+    rows.iter()
+        .zip(&levels.arm_rates)
+        .flat_map(|(row, rate)| row.iter().enumerate().map(move |(at, counts)| CellEvidence { counts: *counts, expected_rate: expected(rate, at) }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::experiment::tests::campaign;
+    use crate::domain::name::{ExperimentUid, Slug};
+
+    fn beliefs() -> Beliefs {
+        Beliefs { prior: Prior { mean: 0.1, weight: 10.0 }, curve: DelayCurve::instant() }
+    }
+
+    fn cell(variant: u16, segment: u8, lane: Lane, trials: f64, successes: f64) -> (CellId, Cell) {
+        let id = CellId { experiment: ExperimentUid(7), variant: VariantIndex(variant), context: Context { segment, daypart: 0 }, lane };
+        let click = Exposure { trials, successes, ..Exposure::default() };
+        (id, Cell { click, ..Cell::default() })
+    }
+
+    fn build(experiment: Experiment, cells: Vec<(CellId, Cell)>) -> Snapshot {
+        Snapshot::build(Arc::new(experiment), &cells.into_iter().collect(), &beliefs(), 1, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn without_data_all_variants_are_alike_and_the_level_says_default() {
+        let snapshot = build(campaign(4), Vec::new());
+        let table = snapshot.table(Context::default()).unwrap();
+        assert_eq!(table.level, ChoiceLevel::Default);
+        table.allocation.probabilities().iter().for_each(|p| assert!((p - 0.25).abs() < 1e-9));
+    }
+
+    #[test]
+    fn the_better_variant_gets_more_and_the_holdout_teaches_nothing() {
+        let cells = vec![
+            cell(0, 0, Lane::Policy, 1000.0, 100.0),
+            cell(1, 0, Lane::Policy, 1000.0, 150.0),
+            cell(0, 0, Lane::Holdout, 1000.0, 900.0),
+        ];
+        let snapshot = build(campaign(2), cells);
+        let table = snapshot.everyone().unwrap();
+        assert!(table.allocation.propensity(1) > 0.97 && table.allocation.propensity(0) >= 0.01 - 1e-12);
+    }
+
+    #[test]
+    fn a_segment_that_differs_gets_its_own_choice() {
+        let mut experiment = campaign(2);
+        experiment.settings.segments = ["director", "it"].map(|s| Slug::parse(s).unwrap()).to_vec();
+        let cells = vec![
+            cell(0, 1, Lane::Policy, 20_000.0, 3_000.0),
+            cell(1, 1, Lane::Policy, 20_000.0, 1_000.0),
+            cell(0, 2, Lane::Policy, 20_000.0, 1_000.0),
+            cell(1, 2, Lane::Policy, 20_000.0, 3_000.0),
+        ];
+        let snapshot = build(experiment, cells);
+        let share = |segment| snapshot.table(Context { segment, daypart: 0 }).unwrap().allocation.propensity(0);
+        assert!(share(1) > 0.95 && share(2) < 0.05, "{} {}", share(1), share(2));
+        assert_eq!(snapshot.table(Context { segment: 1, daypart: 0 }).unwrap().level, ChoiceLevel::Segment);
+    }
+
+    #[test]
+    fn a_subset_is_computed_afresh() {
+        let cells = (0..3).map(|v| cell(v, 0, Lane::Policy, 500.0, 50.0 + 5.0 * f64::from(v))).collect();
+        let snapshot = build(campaign(3), cells);
+        let table = snapshot.everyone().unwrap();
+        let subset = table.restricted_to(&snapshot.experiment, &[VariantIndex(0), VariantIndex(2)]).unwrap();
+        let renormalised = table.best.probability[0] / (table.best.probability[0] + table.best.probability[2]);
+        assert_eq!(subset.candidates.len(), 2);
+        assert!((subset.best.probability[0] - renormalised).abs() > 1e-3);
+        assert!(table.restricted_to(&snapshot.experiment, &[]).is_none());
+    }
+
+    #[test]
+    fn fixed_weights_follow_their_variants_when_others_leave() {
+        use crate::domain::experiment::VariantState;
+        let mut experiment = campaign(3);
+        experiment.settings.policy = Policy::Fixed { weights: vec![1.0, 2.0, 3.0] };
+        experiment.settings.floor = 0.0;
+        experiment.move_variant("v0", VariantState::Paused, "").unwrap();
+        let snapshot = build(experiment, Vec::new());
+        let probabilities = snapshot.everyone().unwrap().allocation.probabilities().to_vec();
+        assert!((probabilities[0] - 0.4).abs() < 1e-9 && (probabilities[1] - 0.6).abs() < 1e-9);
+    }
+}
