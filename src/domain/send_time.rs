@@ -31,9 +31,9 @@ pub struct Parameters {
     pub kappa: f64,
     /// Standard deviation of the circular smoothing, hours.
     pub smoothing_sd_hours: f64,
-    /// Observations that everybody's weekdays are worth.
+    /// Expected observations on a weekday that everybody's weekday is worth.
     pub weekday_kappa: f64,
-    /// Below this many effective observations the recipient gets everybody's curve.
+    /// Below this many effective observations, or half of `kappa`, the recipient gets everybody's curve.
     pub observations_min: f64,
     /// From this many observations on the tenant's curve is its own rather than the default.
     pub everyone_observations_min: f64,
@@ -65,7 +65,7 @@ pub enum Goal {
 /// Whose record the answer rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Level {
-    /// The recipient's own: at least [`Parameters::observations_min`] effective observations, a third of the weight.
+    /// The recipient's own: a third of the weight or more, and [`Parameters::observations_min`] observations.
     Recipient,
     /// The tenant's: at least [`Parameters::everyone_observations_min`] observations.
     Everyone,
@@ -205,8 +205,9 @@ impl SendTimeModel {
     }
 
     fn rates(&self, profile: Option<&ActivityProfile>, at: Timestamp) -> (Rates, Level) {
-        let known =
-            profile.filter(|p| p.effective_observations(at) >= self.parameters.observations_min);
+        // A third of the weight: n / (n + kappa) >= 1/3.
+        let least = (self.parameters.kappa / 2.0).max(self.parameters.observations_min);
+        let known = profile.filter(|p| p.effective_observations(at) >= least);
         match known {
             Some(profile) => {
                 let rates = Rates::recipient(&self.everyone, &profile.read(at), &self.parameters);

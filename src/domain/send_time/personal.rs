@@ -98,7 +98,7 @@ impl Rates {
     }
 }
 
-/// The recipient's weekday over everybody's: `(kappa / 7 + O_d + A_d) / (kappa / 7 + expected_d)`, mean left as it falls.
+/// The recipient's weekday over everybody's: `(kappa + O_d + A_d) / (kappa + expected_d)`, mean left as it falls.
 fn weekday_factors(
     curve: &EveryoneCurve,
     reading: &ActivityReading,
@@ -113,7 +113,7 @@ fn weekday_factors(
     std::array::from_fn(|d| {
         let seen = reading.observed.by_weekday[d] + reading.active.by_weekday[d];
         let expected = curve.by_weekday[d] * (level * exposed[d] + active_total / 7.0);
-        (kappa / 7.0 + seen) / (kappa / 7.0 + expected)
+        (kappa + seen) / (kappa + expected)
     })
 }
 

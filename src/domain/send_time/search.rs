@@ -3,8 +3,11 @@
 //! Values are computed on absolute quarters of an hour and read linearly between, so gaps and folds need no special case.
 //! What makes an hour good is left to `personal`; what the answer says about itself to the parent.
 
+use std::ops::Range;
+
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::activity::tenant::WeekBins;
 use crate::domain::civil::LocalClock;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::send_window::{GRID_SECONDS, SendWindow};
@@ -42,19 +45,16 @@ impl ValueCurve {
         let count = usize::try_from(last_step - first_step + 1).unwrap_or(0);
         let values = match valuation.goal {
             Goal::OpenProbability => {
-                let tail = (TAIL_HOURS as f64 / STEP_HOURS) as usize;
-                let rates = rates_over(
-                    first_step,
-                    count + tail,
-                    STEP_SECONDS / 2,
-                    clock,
-                    valuation.by_week,
-                );
+                let tail = TAIL_HOURS * 3_600 / STEP_SECONDS;
+                let rate = |minute| rate_at_minute(valuation.by_week, minute);
+                let middle = STEP_SECONDS / 2;
+                let rates = along(first_step..last_step + 1 + tail, middle, clock, rate);
                 waiting_values(&rates, count, valuation.freshness)
             }
             Goal::Activity => {
                 let shares = shares_within_an_hour(valuation.by_week);
-                rates_over(first_step, count, 0, clock, &shares)
+                let share = |minute| share_at_minute(&shares, minute);
+                along(first_step..last_step + 1, 0, clock, share)
             }
         };
         ValueCurve { first_step, values }
@@ -137,38 +137,47 @@ impl ValueCurve {
     }
 }
 
-/// Relative activity at successive steps, `ahead_seconds` into each, linear between the middles of local hours.
-fn rates_over(
-    first_step: i64,
-    count: usize,
+/// What `read` says of the local minute of the week at successive steps, `ahead_seconds` into each.
+fn along(
+    steps: Range<i64>,
     ahead_seconds: i64,
     clock: &LocalClock,
-    by_week: &[f64; 168],
+    read: impl Fn(u16) -> f64,
 ) -> Vec<f64> {
-    let second_of = |step: usize| (first_step + step as i64) * STEP_SECONDS + ahead_seconds;
-    (0..count)
-        .map(|step| match Timestamp::from_second(second_of(step)) {
-            Ok(at) => rate_at_minute(by_week, clock.minute_of_week(at)),
-            Err(_) => 0.0,
-        })
+    let at = |step: i64| Timestamp::from_second(step * STEP_SECONDS + ahead_seconds);
+    steps
+        .map(|step| at(step).map_or(0.0, |at| read(clock.minute_of_week(at))))
         .collect()
 }
 
+/// Relative activity at a minute of the week, linear between the middles of the hours.
 fn rate_at_minute(by_week: &[f64; 168], minute_of_week: u16) -> f64 {
     // Half an hour back, on the circle: the middle of an hour is where its own rate holds.
     let shifted = (usize::from(minute_of_week) + 168 * 60 - 30) % (168 * 60);
     let (hour, part) = (shifted / 60, (shifted % 60) as f64 / 60.0);
-    let rate = |hour: usize| by_week[hour % 168];
-    rate(hour) + (rate(hour + 1) - rate(hour)) * part
+    let (from, to) = (by_week[hour], by_week[(hour + 1) % 168]);
+    from + (to - from) * part
 }
 
-/// The share of a mean day's activity in the three hours around each hour of the week.
-fn shares_within_an_hour(by_week: &[f64; 168]) -> [f64; 168] {
+/// The share of a mean day's activity in the three hours around each hour of a weekday.
+///
+/// The hours wrap within their own day: otherwise a good Tuesday would make late Monday the best of all Monday.
+fn shares_within_an_hour(by_week: &[f64; 168]) -> WeekBins {
     let day = by_week.iter().sum::<f64>() / 7.0;
-    std::array::from_fn(|hour| {
-        let around = by_week[(hour + 167) % 168] + by_week[hour] + by_week[(hour + 1) % 168];
-        around / day
+    std::array::from_fn(|weekday| {
+        let rate = |hour: usize| by_week[weekday * 24 + hour % 24];
+        std::array::from_fn(|hour| (rate(hour + 23) + rate(hour) + rate(hour + 1)) / day)
     })
+}
+
+/// The share at a minute of the week, linear between the middles of the hours of one weekday.
+fn share_at_minute(shares: &WeekBins, minute_of_week: u16) -> f64 {
+    let minute = usize::from(minute_of_week);
+    let row = &shares[minute / (24 * 60) % 7];
+    let shifted = (minute % (24 * 60) + 24 * 60 - 30) % (24 * 60);
+    let (hour, part) = (shifted / 60, (shifted % 60) as f64 / 60.0);
+    let (from, to) = (row[hour], row[(hour + 1) % 24]);
+    from + (to - from) * part
 }
 
 /// `I(s) = integral of r(s + a) phi(a) da` for the first `count` steps.

@@ -285,6 +285,41 @@ fn the_best_hour_keeps_its_local_time_when_the_clocks_change() {
 }
 
 #[test]
+fn a_favourite_weekday_does_not_pull_the_day_before_to_midnight() {
+    let model = SendTimeModel::default();
+    let mut profile = ActivityProfile::default();
+    for n in 0..60u8 {
+        let weekday = if n % 3 == 0 { 0 } else { 1 };
+        profile.record_activity(at("2023-12-31T00:00:00Z"), hour(12 + n % 3, weekday), 1.0);
+    }
+    let mut monday = week();
+    monday.deadline_at = monday.earliest_at + 1439.minutes();
+    let zone = Zone::utc();
+    let asked = request(&monday, &zone, Goal::Activity);
+    let answer = model.predict(Some(&profile), asked).unwrap();
+    assert_eq!(answer.local, hour(13, 0));
+    assert_eq!(
+        predict(&model, Some(&profile), Goal::Activity).local,
+        hour(13, 1)
+    );
+}
+
+#[test]
+fn where_habits_do_not_differ_a_few_events_are_not_called_personal() {
+    let mut model = SendTimeModel::default();
+    let owl = active_at(&[22], 20);
+    assert_eq!(
+        predict(&model, Some(&owl), Goal::Activity).level,
+        Level::Recipient
+    );
+    model.parameters.kappa = 1_000.0;
+    assert_eq!(
+        predict(&model, Some(&owl), Goal::Activity).level,
+        Level::Default
+    );
+}
+
+#[test]
 fn a_hot_campaign_raises_the_value_and_not_the_hour() {
     let model = SendTimeModel::default();
     let (window, zone) = (week(), Zone::utc());
