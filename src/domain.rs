@@ -2,10 +2,29 @@
 //!
 //! Time and randomness come in as arguments. Everything here can be called from a test with nothing set up.
 
+pub mod activity;
 pub mod allocation;
+pub mod cell;
+pub mod civil;
+pub mod contribution;
+pub mod decide;
 pub mod delay;
+pub mod draws;
+pub mod event;
+pub mod experiment;
 pub mod exposure;
+pub mod feedback;
+pub mod freshness;
+pub mod hour_activity;
+pub mod human;
+pub mod name;
 pub mod policy;
 pub mod posterior;
 pub mod quadrature;
+pub mod recipient;
+pub mod send_time;
+pub mod send_window;
 pub mod shape;
+pub mod snapshot;
+pub mod timeline;
+pub mod token;

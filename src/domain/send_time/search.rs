@@ -1,0 +1,222 @@
+//! The value of every instant in a window, and the best allowed one.
+//!
+//! Values are computed on absolute quarters of an hour and read linearly between, so gaps and folds need no special case.
+//! What makes an hour good is left to `personal`; what the answer says about itself to the parent.
+
+use std::ops::Range;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::activity::tenant::WeekBins;
+use crate::domain::civil::LocalClock;
+use crate::domain::freshness::FreshnessCurve;
+use crate::domain::send_window::{GRID_SECONDS, SendWindow};
+
+use super::{Goal, HourCandidate};
+
+const STEP_SECONDS: i64 = 900;
+const STEP_HOURS: f64 = 0.25;
+/// Followed beyond the deadline, hours; what lies further counts at average activity.
+pub(super) const TAIL_HOURS: i64 = 48;
+const JITTER_SECONDS_MAX: i64 = 600;
+
+/// Relative value of instants on a grid of quarters of an hour.
+#[derive(Debug, Clone)]
+pub(super) struct ValueCurve {
+    first_step: i64,
+    values: Vec<f64>,
+}
+
+/// The rates of the week with the functional that turns them into a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Valuation<'a> {
+    pub by_week: &'a [f64; 168],
+    pub freshness: &'a FreshnessCurve,
+    pub goal: Goal,
+}
+
+// === impl ValueCurve ===
+
+impl ValueCurve {
+    /// The curve over a window, up to one step beyond the deadline.
+    pub fn over(window: &SendWindow, clock: &LocalClock, valuation: Valuation<'_>) -> ValueCurve {
+        let first_step = window.earliest_at.as_second().div_euclid(STEP_SECONDS);
+        let last_step = window.deadline_at.as_second().div_euclid(STEP_SECONDS) + 1;
+        let count = usize::try_from(last_step - first_step + 1).unwrap_or(0);
+        let values = match valuation.goal {
+            Goal::OpenProbability => {
+                let tail = TAIL_HOURS * 3_600 / STEP_SECONDS;
+                let rate = |minute| rate_at_minute(valuation.by_week, minute);
+                let middle = STEP_SECONDS / 2;
+                let rates = along(first_step..last_step + 1 + tail, middle, clock, rate);
+                waiting_values(&rates, count, valuation.freshness)
+            }
+            Goal::Activity => {
+                let shares = shares_within_an_hour(valuation.by_week);
+                let share = |minute| share_at_minute(&shares, minute);
+                along(first_step..last_step + 1, 0, clock, share)
+            }
+        };
+        ValueCurve { first_step, values }
+    }
+
+    /// The value at an instant, linear between the grid's; zero outside the window.
+    pub fn at(&self, at: Timestamp) -> f64 {
+        let second = at.as_second();
+        let part = second.rem_euclid(STEP_SECONDS) as f64 / STEP_SECONDS as f64;
+        let (from, to) = self.around(second);
+        from + (to - from) * part
+    }
+
+    fn around(&self, second: i64) -> (f64, f64) {
+        let index = second.div_euclid(STEP_SECONDS) - self.first_step;
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let value = |index: usize| self.values.get(index).copied().unwrap_or(0.0);
+        (value(index), value(index.saturating_add(1)))
+    }
+
+    /// The best allowed instant, the first of equals; `None` if the window allows no candidate.
+    pub fn best(&self, window: &SendWindow, clock: &LocalClock) -> Option<Timestamp> {
+        let mut best: Option<(Timestamp, f64)> = None;
+        let mut consider = |at: Timestamp, value: f64| {
+            if best.is_none_or(|(_, least)| value > least) && window.allows(at, clock) {
+                best = Some((at, value));
+            }
+            best.map_or(f64::NEG_INFINITY, |(_, least)| least)
+        };
+        let mut least = consider(window.earliest_at, self.at(window.earliest_at));
+        let deadline = window.deadline_at.as_second();
+        for step in self.first_step..=deadline.div_euclid(STEP_SECONDS) {
+            let start = step * STEP_SECONDS;
+            let (from, to) = self.around(start);
+            // Between two nodes the curve lies under the higher one.
+            if from.max(to) <= least {
+                continue;
+            }
+            for second in (start..start + STEP_SECONDS).step_by(GRID_SECONDS as usize) {
+                if let Ok(at) = Timestamp::from_second(second) {
+                    least = consider(at, self.at(at));
+                }
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    /// Every local hour of the window with its best allowed value, or its value in the middle if nothing in it is allowed.
+    pub fn hours(&self, window: &SendWindow, clock: &LocalClock) -> Vec<HourCandidate> {
+        let mut hours = Vec::new();
+        let mut start_at = clock.hour_start(window.earliest_at);
+        while start_at <= window.deadline_at {
+            let Ok(end_at) = start_at.checked_add(SignedDuration::from_hours(1)) else {
+                break;
+            };
+            hours.push(self.hour(start_at, window, clock));
+            // After a half-hour change of offset the next hour starts half an hour sooner.
+            let aligned = clock.hour_start(end_at);
+            start_at = if aligned > start_at { aligned } else { end_at };
+        }
+        hours
+    }
+
+    fn hour(&self, start_at: Timestamp, window: &SendWindow, clock: &LocalClock) -> HourCandidate {
+        let best = (0..3_600i64)
+            .step_by(GRID_SECONDS as usize)
+            .filter_map(|second| start_at.checked_add(SignedDuration::from_secs(second)).ok())
+            .filter(|&at| window.allows(at, clock))
+            .map(|at| self.at(at))
+            .reduce(f64::max);
+        let middle = start_at
+            .checked_add(SignedDuration::from_mins(30))
+            .unwrap_or(start_at);
+        HourCandidate {
+            start_at,
+            local: clock.local_hour(start_at),
+            value: best.unwrap_or_else(|| self.at(middle)),
+            allowed: best.is_some(),
+        }
+    }
+}
+
+/// What `read` says of the local minute of the week at successive steps, `ahead_seconds` into each.
+fn along(
+    steps: Range<i64>,
+    ahead_seconds: i64,
+    clock: &LocalClock,
+    read: impl Fn(u16) -> f64,
+) -> Vec<f64> {
+    let at = |step: i64| Timestamp::from_second(step * STEP_SECONDS + ahead_seconds);
+    steps
+        .map(|step| at(step).map_or(0.0, |at| read(clock.minute_of_week(at))))
+        .collect()
+}
+
+/// Relative activity at a minute of the week, linear between the middles of the hours.
+fn rate_at_minute(by_week: &[f64; 168], minute_of_week: u16) -> f64 {
+    // Half an hour back, on the circle: the middle of an hour is where its own rate holds.
+    let shifted = (usize::from(minute_of_week) + 168 * 60 - 30) % (168 * 60);
+    let (hour, part) = (shifted / 60, (shifted % 60) as f64 / 60.0);
+    let (from, to) = (by_week[hour], by_week[(hour + 1) % 168]);
+    from + (to - from) * part
+}
+
+/// The share of a mean day's activity in the three hours around each hour of a weekday.
+///
+/// The hours wrap within their own day: otherwise a good Tuesday would make late Monday the best of all Monday.
+fn shares_within_an_hour(by_week: &[f64; 168]) -> WeekBins {
+    let day = by_week.iter().sum::<f64>() / 7.0;
+    std::array::from_fn(|weekday| {
+        let rate = |hour: usize| by_week[weekday * 24 + hour % 24];
+        std::array::from_fn(|hour| (rate(hour + 23) + rate(hour) + rate(hour + 1)) / day)
+    })
+}
+
+/// The share at a minute of the week, linear between the middles of the hours of one weekday.
+fn share_at_minute(shares: &WeekBins, minute_of_week: u16) -> f64 {
+    let minute = usize::from(minute_of_week);
+    let row = &shares[minute / (24 * 60) % 7];
+    let shifted = (minute % (24 * 60) + 24 * 60 - 30) % (24 * 60);
+    let (hour, part) = (shifted / 60, (shifted % 60) as f64 / 60.0);
+    let (from, to) = (row[hour], row[(hour + 1) % 24]);
+    from + (to - from) * part
+}
+
+/// `I(s) = integral of r(s + a) phi(a) da` for the first `count` steps.
+///
+/// Each exponential of `phi` runs backwards on its own, exact for rates constant within a step:
+/// `I_j(s) = w_j (1 - e^{-h/tau_j}) r(s) + e^{-h/tau_j} I_j(s + h)`.
+fn waiting_values(rates: &[f64], count: usize, freshness: &FreshnessCurve) -> Vec<f64> {
+    let terms = freshness
+        .components()
+        .map(|(w, tau)| (w, (-STEP_HOURS / tau).exp()));
+    // Beyond the tail: average activity, which is 1.
+    let mut sums = terms.map(|(w, _)| w);
+    let mut values = vec![0.0; count];
+    for (step, rate) in rates.iter().enumerate().rev() {
+        for (sum, (w, keep)) in sums.iter_mut().zip(terms) {
+            *sum = w * (1.0 - keep) * rate + keep * *sum;
+        }
+        if let Some(value) = values.get_mut(step) {
+            *value = sums.iter().sum();
+        }
+    }
+    values
+}
+
+/// Moves an instant by a hashed offset of at most ten minutes; the other way round, or not at all, if that is not allowed.
+pub(super) fn jittered(
+    at: Timestamp,
+    jitter: u64,
+    window: &SendWindow,
+    clock: &LocalClock,
+) -> Timestamp {
+    if jitter == 0 {
+        return at;
+    }
+    let span = 2 * JITTER_SECONDS_MAX as u64 + 1;
+    let offset = (jitter % span) as i64 - JITTER_SECONDS_MAX;
+    [offset, -offset]
+        .into_iter()
+        .filter_map(|seconds| at.checked_add(SignedDuration::from_secs(seconds)).ok())
+        .find(|&moved| window.allows(moved, clock))
+        .unwrap_or(at)
+}
