@@ -1,6 +1,6 @@
 //! The value of every instant in a window, and the best allowed one.
 //!
-//! Values are computed on absolute quarters of an hour and read linearly between, so gaps and folds need no special case.
+//! Values are computed on a grid of absolute time and read linearly between, so gaps and folds need no special case.
 //! What makes an hour good is left to `personal`; what the answer says about itself to the parent.
 
 use std::ops::Range;
@@ -14,15 +14,17 @@ use crate::domain::send_window::{GRID_SECONDS, SendWindow};
 
 use super::{Goal, HourCandidate};
 
+/// Step of the open probability, which is smooth; activity jumps at midnight and is computed on every candidate.
 const STEP_SECONDS: i64 = 900;
 const STEP_HOURS: f64 = 0.25;
 /// Followed beyond the deadline, hours; what lies further counts at average activity.
 pub(super) const TAIL_HOURS: i64 = 48;
 const JITTER_SECONDS_MAX: i64 = 600;
 
-/// Relative value of instants on a grid of quarters of an hour.
+/// Relative value of instants on a grid of absolute time.
 #[derive(Debug, Clone)]
 pub(super) struct ValueCurve {
+    step_seconds: i64,
     first_step: i64,
     values: Vec<f64>,
 }
@@ -35,41 +37,64 @@ pub(super) struct Valuation<'a> {
     pub goal: Goal,
 }
 
+/// Where a step lies: its length and how far into it the local time is read, seconds.
+#[derive(Clone, Copy)]
+struct Grid {
+    step_seconds: i64,
+    ahead_seconds: i64,
+}
+
 // === impl ValueCurve ===
 
 impl ValueCurve {
     /// The curve over a window, up to one step beyond the deadline.
     pub fn over(window: &SendWindow, clock: &LocalClock, valuation: Valuation<'_>) -> ValueCurve {
-        let first_step = window.earliest_at.as_second().div_euclid(STEP_SECONDS);
-        let last_step = window.deadline_at.as_second().div_euclid(STEP_SECONDS) + 1;
+        let step_seconds = match valuation.goal {
+            Goal::OpenProbability => STEP_SECONDS,
+            Goal::Activity => GRID_SECONDS,
+        };
+        let first_step = window.earliest_at.as_second().div_euclid(step_seconds);
+        let last_step = window.deadline_at.as_second().div_euclid(step_seconds) + 1;
         let count = usize::try_from(last_step - first_step + 1).unwrap_or(0);
+        let grid = |ahead_seconds| Grid {
+            step_seconds,
+            ahead_seconds,
+        };
         let values = match valuation.goal {
             Goal::OpenProbability => {
                 let tail = TAIL_HOURS * 3_600 / STEP_SECONDS;
                 let rate = |minute| rate_at_minute(valuation.by_week, minute);
-                let middle = STEP_SECONDS / 2;
-                let rates = along(first_step..last_step + 1 + tail, middle, clock, rate);
+                let rates = along(
+                    first_step..last_step + 1 + tail,
+                    grid(step_seconds / 2),
+                    clock,
+                    rate,
+                );
                 waiting_values(&rates, count, valuation.freshness)
             }
             Goal::Activity => {
                 let shares = shares_within_an_hour(valuation.by_week);
                 let share = |minute| share_at_minute(&shares, minute);
-                along(first_step..last_step + 1, 0, clock, share)
+                along(first_step..last_step + 1, grid(0), clock, share)
             }
         };
-        ValueCurve { first_step, values }
+        ValueCurve {
+            step_seconds,
+            first_step,
+            values,
+        }
     }
 
     /// The value at an instant, linear between the grid's; zero outside the window.
     pub fn at(&self, at: Timestamp) -> f64 {
         let second = at.as_second();
-        let part = second.rem_euclid(STEP_SECONDS) as f64 / STEP_SECONDS as f64;
+        let part = second.rem_euclid(self.step_seconds) as f64 / self.step_seconds as f64;
         let (from, to) = self.around(second);
         from + (to - from) * part
     }
 
     fn around(&self, second: i64) -> (f64, f64) {
-        let index = second.div_euclid(STEP_SECONDS) - self.first_step;
+        let index = second.div_euclid(self.step_seconds) - self.first_step;
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         let value = |index: usize| self.values.get(index).copied().unwrap_or(0.0);
         (value(index), value(index.saturating_add(1)))
@@ -86,14 +111,14 @@ impl ValueCurve {
         };
         let mut least = consider(window.earliest_at, self.at(window.earliest_at));
         let deadline = window.deadline_at.as_second();
-        for step in self.first_step..=deadline.div_euclid(STEP_SECONDS) {
-            let start = step * STEP_SECONDS;
+        for step in self.first_step..=deadline.div_euclid(self.step_seconds) {
+            let start = step * self.step_seconds;
             let (from, to) = self.around(start);
             // Between two nodes the curve lies under the higher one.
             if from.max(to) <= least {
                 continue;
             }
-            for second in (start..start + STEP_SECONDS).step_by(GRID_SECONDS as usize) {
+            for second in (start..start + self.step_seconds).step_by(GRID_SECONDS as usize) {
                 if let Ok(at) = Timestamp::from_second(second) {
                     least = consider(at, self.at(at));
                 }
@@ -137,14 +162,9 @@ impl ValueCurve {
     }
 }
 
-/// What `read` says of the local minute of the week at successive steps, `ahead_seconds` into each.
-fn along(
-    steps: Range<i64>,
-    ahead_seconds: i64,
-    clock: &LocalClock,
-    read: impl Fn(u16) -> f64,
-) -> Vec<f64> {
-    let at = |step: i64| Timestamp::from_second(step * STEP_SECONDS + ahead_seconds);
+/// What `read` says of the local minute of the week at successive steps, as far into each as the grid says.
+fn along(steps: Range<i64>, grid: Grid, clock: &LocalClock, read: impl Fn(u16) -> f64) -> Vec<f64> {
+    let at = |step: i64| Timestamp::from_second(step * grid.step_seconds + grid.ahead_seconds);
     steps
         .map(|step| at(step).map_or(0.0, |at| read(clock.minute_of_week(at))))
         .collect()
