@@ -232,7 +232,7 @@ fn which(recipient: &Recipient, question: &Question<'_>, holdout: bool, send_at:
     };
     let count = table.candidates.len();
     let (position, propensity) = if holdout {
-        let position = (u128::from(question.draws.variant) * count as u128 >> 64) as usize;
+        let position = ((u128::from(question.draws.variant) * count as u128) >> 64) as usize;
         (position, 1.0 / count as f64)
     } else {
         let position = table.allocation.draw(question.draws.variant);

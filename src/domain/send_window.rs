@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::civil::{DayNumber, LocalClock, Zone};
 
@@ -20,7 +21,7 @@ pub const BLOCKED_DAYS_MAX: usize = 366;
 const DAY_MINUTES: u16 = 1_440;
 
 /// A daily period without mail in local minutes of the day, start inclusive, end exclusive; wraps midnight if it ends first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// First quiet minute of the day, 0 to 1439.
     pub start_minute: u16,
