@@ -1,2 +1,3 @@
 //! hermod: which variant, and when to send.
 pub mod domain;
+pub mod store;
