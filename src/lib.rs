@@ -3,3 +3,4 @@ pub mod cli;
 pub mod domain;
 pub mod grpc;
 pub mod ops;
+pub mod store;

@@ -227,7 +227,7 @@ fn which(recipient: &Recipient, question: &Question<'_>, holdout: bool, send_at:
         _ => question.snapshot.table(context)?,
     };
     let table = match question.eligible {
-        Some(eligible) => Arc::new(table.restricted_to(experiment, eligible)?),
+        Some(eligible) => Arc::new(question.snapshot.restricted(table, eligible)?),
         None => table.clone(),
     };
     let count = table.candidates.len();

@@ -4,15 +4,16 @@
 //! one; the floor, the drawing and the stopping are left to others.
 
 mod fixed;
+pub mod horizon;
 mod thompson;
 mod top_two;
 mod uniform;
 
-pub use thompson::sharpened;
-
 use serde::{Deserialize, Serialize};
 
+use self::horizon::Progress;
 use super::quadrature::BestArm;
+use super::shape::BetaShape;
 
 /// Why the parameters of a policy cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -40,8 +41,10 @@ pub enum PolicyError {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Thompson sampling: each arm with the probability that it is best. Maximises what is gained on the way.
+    /// Thompson sampling that explores only as far as it can still pay off: the default.
     #[default]
+    HorizonThompson,
+    /// Thompson sampling: each arm with the probability that it is best, as if the campaign went on for ever.
     Thompson,
     /// Top-two Thompson sampling: finds the best arm with fewer sends, at some cost on the way.
     TopTwo {
@@ -57,12 +60,25 @@ pub enum Policy {
     },
 }
 
+/// What a policy may go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Arms<'a> {
+    /// Posteriors, in the order of the arms.
+    pub posteriors: &'a [BetaShape],
+    /// Who is best under them.
+    pub best: &'a BestArm,
+    /// How far the campaign has come.
+    pub progress: Progress,
+}
+
 // === impl Policy ===
 
 impl Policy {
     /// Probability of choosing each arm, in the order of the arms; sums to one, empty without arms.
-    pub fn probabilities(&self, best: &BestArm) -> Vec<f64> {
+    pub fn probabilities(&self, arms: &Arms<'_>) -> Vec<f64> {
+        let best = arms.best;
         match self {
+            Self::HorizonThompson => horizon::probabilities(arms.posteriors, arms.progress),
             Self::Thompson => thompson::probabilities(&best.probability),
             Self::TopTwo { beta } => top_two::probabilities(&best.probability, *beta),
             Self::Uniform => uniform::probabilities(best.probability.len()),
@@ -76,7 +92,7 @@ impl Policy {
     /// [`PolicyError`] with the offending parameter.
     pub fn validate(&self) -> Result<(), PolicyError> {
         match self {
-            Self::Thompson | Self::Uniform => Ok(()),
+            Self::HorizonThompson | Self::Thompson | Self::Uniform => Ok(()),
             Self::TopTwo { beta } => top_two::validate(*beta),
             Self::Fixed { weights } => fixed::validate(weights),
         }
@@ -106,8 +122,15 @@ mod tests {
         }
     }
 
+    fn chosen(policy: &Policy, chances: Vec<f64>) -> Vec<f64> {
+        let posteriors = vec![BetaShape::clamped(1.0, 1.0); chances.len()];
+        let best = best(chances);
+        policy.probabilities(&Arms { posteriors: &posteriors, best: &best, progress: Progress::default() })
+    }
+
     fn every_policy() -> Vec<Policy> {
         vec![
+            Policy::HorizonThompson,
             Policy::Thompson,
             Policy::TopTwo { beta: 0.5 },
             Policy::Uniform,
@@ -131,9 +154,9 @@ mod tests {
     #[test]
     fn no_arms_get_no_probabilities_and_one_arm_gets_all() {
         for policy in every_policy() {
-            assert!(policy.probabilities(&best(vec![])).is_empty());
+            assert!(chosen(&policy, vec![]).is_empty());
             assert_eq!(
-                policy.probabilities(&best(vec![1.0])),
+                chosen(&policy, vec![1.0]),
                 vec![1.0],
                 "{policy:?}"
             );
@@ -145,7 +168,7 @@ mod tests {
         fn probabilities_of_every_policy_sum_to_one(weights in prop::collection::vec(0.0f64..1.0, 1..40)) {
             let chances = normalised(weights);
             for policy in every_policy() {
-                let chosen = policy.probabilities(&best(chances.clone()));
+                let chosen = chosen(&policy, chances.clone());
                 prop_assert_eq!(chosen.len(), chances.len());
                 prop_assert!((chosen.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{:?}", policy);
                 prop_assert!(chosen.iter().all(|p| *p >= 0.0));

@@ -13,9 +13,10 @@ use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::{Experiment, Objective};
 use crate::domain::exposure::Exposure;
 use crate::domain::name::VariantIndex;
-use crate::domain::policy::Policy;
+use crate::domain::policy::horizon::Progress;
+use crate::domain::policy::{Arms, Policy};
 use crate::domain::posterior::{
-    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, estimate_kappa, pool_levels, pooled_cell_posterior, posterior,
+    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, posterior,
 };
 use crate::domain::quadrature::{BestArm, best_arm};
 use crate::domain::shape::BetaShape;
@@ -87,8 +88,17 @@ pub struct Snapshot {
     pub version: u64,
     /// The instant it holds for.
     pub as_of: Timestamp,
+    rule: Rule,
     everyone: Option<Arc<Table>>,
     contexts: BTreeMap<Context, Arc<Table>>,
+}
+
+/// How probabilities are made of posteriors, as of this snapshot.
+#[derive(Clone, Debug)]
+struct Rule {
+    policy: Policy,
+    progress: Progress,
+    floor: f64,
 }
 
 /// Cells of the policy lane, as of one instant: by variant, then by context.
@@ -104,13 +114,15 @@ impl Snapshot {
     pub fn build(experiment: Arc<Experiment>, cells: &BTreeMap<CellId, Cell>, beliefs: &Beliefs, version: u64, as_of: Timestamp) -> Self {
         let evidence = Evidence::of(&experiment, cells);
         let live = experiment.live_variants();
-        let everyone = Table::everyone(&experiment, &live, &evidence, beliefs).map(Arc::new);
+        let rule = Rule::of(&experiment, evidence.sends());
+        let beliefs = &rule.beliefs(&live, &evidence, beliefs);
+        let everyone = Table::everyone(&rule, &live, &evidence, beliefs).map(Arc::new);
         let contexts = match evidence.contexts.as_slice() {
             [] => BTreeMap::new(),
             [only] if *only == Context::default() => BTreeMap::new(),
-            contexts => Table::by_context(&experiment, &live, contexts, &evidence, beliefs),
+            contexts => Table::by_context(&rule, &live, contexts, &evidence, beliefs),
         };
-        Self { experiment, version, as_of, everyone, contexts }
+        Self { experiment, version, as_of, rule, everyone, contexts }
     }
 
     /// The table of a context: its own where it has data, everyone's otherwise; none when no variant is live.
@@ -118,9 +130,46 @@ impl Snapshot {
         self.contexts.get(&context).or(self.everyone.as_ref())
     }
 
+    /// A table of some of its candidates: Thompson sampling on a subset is not the full table renormalised, so it is computed afresh.
+    /// None when none of them is a candidate.
+    pub fn restricted(&self, table: &Table, eligible: &[VariantIndex]) -> Option<Table> {
+        let candidates = table.candidates.iter().copied().filter(|candidate| eligible.contains(&candidate.variant)).collect();
+        Table::of(&self.rule, candidates, table.level)
+    }
+
     /// The table over all contexts; none when no variant is live.
     pub fn everyone(&self) -> Option<&Arc<Table>> {
         self.everyone.as_ref()
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn of(experiment: &Experiment, sends: f64) -> Self {
+        let settings = &experiment.settings;
+        let progress = Progress { sends, planned_sends: settings.planned_sends as f64 };
+        // What is explored in the last part of a campaign pays off for nobody.
+        let floor = settings.floor * progress.remaining_share().unwrap_or(1.0);
+        Self { policy: settings.policy.clone(), progress, floor }
+    }
+
+    /// The horizon-scaled policy starts from the campaign's own level; the others from the tenant's.
+    fn beliefs(&self, live: &[VariantIndex], evidence: &Evidence, beliefs: &Beliefs) -> Beliefs {
+        if self.policy != Policy::HorizonThompson {
+            return beliefs.clone();
+        }
+        let counts: Vec<CellCounts> = live.iter().map(|variant| CellCounts::of(&evidence.pooled(*variant), &beliefs.curve)).collect();
+        Beliefs { prior: campaign_prior(beliefs.prior.mean, &counts), curve: beliefs.curve.clone() }
+    }
+
+    /// The policy over these candidates: fixed weights are given by position in the experiment.
+    fn policy_over(&self, candidates: &[Candidate]) -> Policy {
+        let Policy::Fixed { weights } = &self.policy else {
+            return self.policy.clone();
+        };
+        let weight = |candidate: &Candidate| weights.get(usize::from(candidate.variant.0)).copied().unwrap_or(0.0);
+        Policy::Fixed { weights: candidates.iter().map(weight).collect() }
     }
 }
 
@@ -151,15 +200,19 @@ impl Evidence {
     }
 
     fn counts(&self, variant: VariantIndex, context: Context, curve: &DelayCurve) -> CellCounts {
-        let cell = self.cell(variant, context);
-        CellCounts { trials: cell.effective_trials(curve).max(0.0), successes: cell.successes.max(0.0) }
+        CellCounts::of(&self.cell(variant, context), curve)
+    }
+
+    /// Trials begun, whether answered or not.
+    fn sends(&self) -> f64 {
+        self.by_variant.values().flat_map(BTreeMap::values).map(|cell| cell.trials.max(0.0)).sum()
     }
 }
 
 // === impl Table ===
 
 impl Table {
-    fn everyone(experiment: &Experiment, live: &[VariantIndex], evidence: &Evidence, beliefs: &Beliefs) -> Option<Self> {
+    fn everyone(rule: &Rule, live: &[VariantIndex], evidence: &Evidence, beliefs: &Beliefs) -> Option<Self> {
         let candidate = |variant: &VariantIndex| {
             let exposure = evidence.pooled(*variant);
             Candidate {
@@ -172,12 +225,12 @@ impl Table {
         let candidates: Vec<Candidate> = live.iter().map(candidate).collect();
         let known = candidates.iter().any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
         let level = if known { ChoiceLevel::Everyone } else { ChoiceLevel::Default };
-        Self::of(experiment, candidates, level)
+        Self::of(rule, candidates, level)
     }
 
     /// Partial pooling: every context's cells lean on their variant's pooled rate and their context's level, as far as the data allow.
     fn by_context(
-        experiment: &Experiment,
+        rule: &Rule,
         live: &[VariantIndex],
         contexts: &[Context],
         evidence: &Evidence,
@@ -202,43 +255,28 @@ impl Table {
             });
             let candidates: Vec<Candidate> = candidates.collect();
             let level = if material { ChoiceLevel::Segment } else { ChoiceLevel::Everyone };
-            if let Some(table) = Self::of(experiment, candidates, level) {
+            if let Some(table) = Self::of(rule, candidates, level) {
                 tables.insert(*context, Arc::new(table));
             }
         }
         tables
     }
 
-    fn of(experiment: &Experiment, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
+    fn of(rule: &Rule, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
         let posteriors: Vec<BetaShape> = candidates.iter().map(|candidate| candidate.posterior).collect();
         let best = best_arm(&posteriors);
-        let probabilities = reindexed(&experiment.settings.policy, &candidates).probabilities(&best);
-        let allocation = Allocation::new(&probabilities, experiment.settings.floor)
+        let arms = Arms { posteriors: &posteriors, best: &best, progress: rule.progress };
+        let probabilities = rule.policy_over(&candidates).probabilities(&arms);
+        let allocation = Allocation::new(&probabilities, rule.floor)
             .or_else(|_| Allocation::new(&vec![1.0; candidates.len()], 0.0))
             .ok()?;
         Some(Self { candidates, best, allocation, level })
-    }
-
-    /// The table of some of the candidates: Thompson sampling on a subset is not the full table renormalised, so it is computed afresh.
-    /// None when none of them is a candidate.
-    pub fn restricted_to(&self, experiment: &Experiment, eligible: &[VariantIndex]) -> Option<Self> {
-        let candidates = self.candidates.iter().copied().filter(|candidate| eligible.contains(&candidate.variant)).collect();
-        Self::of(experiment, candidates, self.level)
     }
 
     /// Position of a variant among the candidates.
     pub fn position(&self, variant: VariantIndex) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.variant == variant)
     }
-}
-
-/// The policy over these candidates: fixed weights are given by position in the experiment.
-fn reindexed(policy: &Policy, candidates: &[Candidate]) -> Policy {
-    let Policy::Fixed { weights } = policy else {
-        return policy.clone();
-    };
-    let weight = |candidate: &Candidate| weights.get(usize::from(candidate.variant.0)).copied().unwrap_or(0.0);
-    Policy::Fixed { weights: candidates.iter().map(weight).collect() }
 }
 
 fn against_expectation(rows: &[Vec<CellCounts>], levels: &PoolLevels) -> Vec<CellEvidence> {
@@ -310,11 +348,11 @@ mod tests {
         let cells = (0..3).map(|v| cell(v, 0, Lane::Policy, 500.0, 50.0 + 5.0 * f64::from(v))).collect();
         let snapshot = build(campaign(3), cells);
         let table = snapshot.everyone().unwrap();
-        let subset = table.restricted_to(&snapshot.experiment, &[VariantIndex(0), VariantIndex(2)]).unwrap();
+        let subset = snapshot.restricted(table, &[VariantIndex(0), VariantIndex(2)]).unwrap();
         let renormalised = table.best.probability[0] / (table.best.probability[0] + table.best.probability[2]);
         assert_eq!(subset.candidates.len(), 2);
         assert!((subset.best.probability[0] - renormalised).abs() > 1e-3);
-        assert!(table.restricted_to(&snapshot.experiment, &[]).is_none());
+        assert!(snapshot.restricted(table, &[]).is_none());
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! One partition's values that changed since they were last folded into the records on disk.
+//!
+//! Invariant: a key in the overlay is newer than on disk; an entry leaves only when the very version folded is durable among the records.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
+use super::journal::Entry;
+use crate::store::{Bytes, Stored};
+
+/// Memory of an entry beside its key and value, bytes: two counted allocations and its share of the tree.
+const ENTRY_OVERHEAD_BYTES: usize = 112;
+
+/// A value not yet among the records; `None` for a deleted key.
+#[derive(Debug, Clone)]
+pub(super) struct Dirty {
+    pub(super) version: u64,
+    pub(super) value: Option<Bytes>,
+}
+
+impl Dirty {
+    /// As a reader sees it.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        self.value.clone().map(|value| Stored {
+            version: self.version,
+            value,
+        })
+    }
+}
+
+/// The overlay of one partition and its commit sequence.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    /// Sequence of the last commit.
+    pub(super) sequence: u64,
+    /// Sequence up to which the records on disk hold everything.
+    pub(super) folded_sequence: u64,
+    /// The values.
+    pub(super) dirty: BTreeMap<Bytes, Dirty>,
+}
+
+impl Overlay {
+    /// Sets a value; the change of memory held, in bytes.
+    pub(super) fn set(&mut self, key: Bytes, dirty: Dirty) -> isize {
+        let bytes = footprint(&key, dirty.value.as_ref());
+        let key_again = key.clone();
+        let old = self
+            .dirty
+            .insert(key, dirty)
+            .map_or(0, |old| footprint(&key_again, old.value.as_ref()));
+        bytes - old
+    }
+
+    /// Takes a journal entry unless what is here or on disk is newer; the change of memory held, in bytes.
+    pub(super) fn replay(&mut self, entry: Entry) -> isize {
+        self.sequence = self.sequence.max(entry.version);
+        let newer_here = self
+            .dirty
+            .get(&entry.key)
+            .is_some_and(|dirty| dirty.version >= entry.version);
+        if newer_here || entry.version <= self.folded_sequence {
+            return 0;
+        }
+        self.set(
+            entry.key,
+            Dirty {
+                version: entry.version,
+                value: entry.value,
+            },
+        )
+    }
+
+    /// All values, as journal entries.
+    pub(super) fn entries(&self, partition: u16) -> Vec<Entry> {
+        self.dirty
+            .iter()
+            .map(|(key, dirty)| Entry {
+                partition,
+                version: dirty.version,
+                key: key.clone(),
+                value: dirty.value.clone(),
+            })
+            .collect()
+    }
+
+    /// Drops a folded value if it did not change since; the change of memory held, in bytes.
+    pub(super) fn drop_folded(&mut self, entry: &Entry) -> isize {
+        match self.dirty.entry(entry.key.clone()) {
+            Slot::Occupied(slot) if slot.get().version == entry.version => {
+                let (key, dirty) = slot.remove_entry();
+                -footprint(&key, dirty.value.as_ref())
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn footprint(key: &Bytes, value: Option<&Bytes>) -> isize {
+    let bytes = ENTRY_OVERHEAD_BYTES + key.len() + value.map_or(0, |value| value.len());
+    isize::try_from(bytes).unwrap_or(isize::MAX)
+}

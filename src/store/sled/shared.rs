@@ -1,0 +1,226 @@
+//! What the callers, the committer and the folder share: overlays, queue, disk, progress.
+//!
+//! Invariant: locks are taken in the order folding, partition, queue or disk; the committer holds the disk exclusively only while it holds none other.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::SledOptions;
+use super::counts::Counts;
+use super::disk::Disk;
+use super::overlay::Overlay;
+use super::queue::Queue;
+use crate::store::{Answer, Merge, StoreError, Ticket};
+
+/// How far the committer is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// Every commit up to this ticket is durable.
+    durable: u64,
+    /// Why writing does not work at present.
+    failure: Option<StoreError>,
+}
+
+/// Wakes the folder early, or for good.
+#[derive(Default)]
+pub(super) struct FoldSignal {
+    state: Mutex<(bool, bool)>,
+    signal: Condvar,
+}
+
+impl FoldSignal {
+    /// Asks for a pass.
+    pub(super) fn ask(&self) {
+        self.set(|state| state.0 = true);
+    }
+
+    /// Ends the folder.
+    pub(super) fn stop(&self) {
+        self.set(|state| state.1 = true);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut (bool, bool))) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.signal.notify_all();
+    }
+
+    /// Waits for the next pass; false when there will be none.
+    pub(super) fn wait(&self, interval: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .signal
+            .wait_timeout_while(state, interval, |(asked, stopped)| !*asked && !*stopped);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.0 = false;
+        !state.1
+    }
+}
+
+/// The engine's inside.
+pub(super) struct Shared {
+    pub(super) options: SledOptions,
+    pub(super) merge: Arc<dyn Merge>,
+    pub(super) queue: Queue,
+    pub(super) fold_signal: FoldSignal,
+    pub(super) counts: Counts,
+    overlays: Vec<Mutex<Overlay>>,
+    folding: Mutex<()>,
+    next_row: AtomicU64,
+    progress: watch::Sender<Progress>,
+    disk: RwLock<Option<Disk>>,
+    lock: Mutex<Option<File>>,
+    #[cfg(test)]
+    pub(super) broken: std::sync::atomic::AtomicBool,
+}
+
+/// What opening found.
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) disk: Disk,
+    pub(super) overlays: Vec<Overlay>,
+    pub(super) next_row: u64,
+    pub(super) counts: Counts,
+}
+
+impl Shared {
+    pub(super) fn new(options: SledOptions, merge: Arc<dyn Merge>, opened: Opened) -> Self {
+        Shared {
+            options,
+            merge,
+            queue: Queue::default(),
+            fold_signal: FoldSignal::default(),
+            counts: opened.counts,
+            overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
+            folding: Mutex::new(()),
+            next_row: AtomicU64::new(opened.next_row),
+            progress: watch::Sender::new(Progress::default()),
+            disk: RwLock::new(Some(opened.disk)),
+            lock: Mutex::new(Some(opened.lock)),
+            #[cfg(test)]
+            broken: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn partitions(&self) -> u16 {
+        u16::try_from(self.overlays.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Holds one partition still.
+    pub(super) fn overlay(&self, partition: u16) -> Result<MutexGuard<'_, Overlay>, StoreError> {
+        let overlay =
+            self.overlays
+                .get(usize::from(partition))
+                .ok_or(StoreError::UnknownPartition {
+                    partition,
+                    partitions: self.partitions(),
+                })?;
+        Ok(overlay.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps other folding passes out.
+    pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
+        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on the disk, if it is open.
+    pub(super) fn with_disk<T>(
+        &self,
+        work: impl FnOnce(&Disk) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let slot = self.disk.read().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(disk) => work(disk),
+            None => Err(self
+                .failure()
+                .unwrap_or_else(|| StoreError::lasting("it was closed"))),
+        }
+    }
+
+    /// The disk for exclusive use.
+    pub(super) fn disk_slot(&self) -> RwLockWriteGuard<'_, Option<Disk>> {
+        self.disk.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the files.
+    pub(super) fn release(&self) {
+        *self.disk_slot() = None;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the files were let go of.
+    pub(super) fn released(&self) -> bool {
+        self.lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+
+    /// Syncs, counted.
+    pub(super) fn sync(&self, disk: &Disk) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::passing("a test broke the disk"));
+        }
+        self.counts.flushed();
+        disk.sync()
+    }
+
+    /// Number of the row that the committer will write next; all before it are durable.
+    pub(super) fn next_row(&self) -> u64 {
+        self.next_row.load(Ordering::Acquire)
+    }
+
+    /// Goes on behind the rows found on a disk opened anew.
+    pub(super) fn set_next_row(&self, next: u64) {
+        self.next_row.store(next, Ordering::Release);
+    }
+
+    /// Everything up to the ticket is durable, and any failure is over.
+    pub(super) fn advance(&self, ticket: Ticket, next_row: u64) {
+        self.set_next_row(next_row);
+        self.progress.send_modify(|progress| {
+            progress.durable = progress.durable.max(ticket.0);
+            progress.failure = None;
+        });
+        if self.counts.journal_bytes() >= self.options.fold_after_bytes {
+            self.fold_signal.ask();
+        }
+    }
+
+    /// Writing does not work at present.
+    pub(super) fn fail(&self, error: StoreError) {
+        self.progress
+            .send_modify(|progress| progress.failure = Some(error));
+    }
+
+    /// Why writing does not work at present.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.progress.borrow().failure.clone()
+    }
+
+    /// See [`crate::store::Engine::durable`].
+    pub(super) fn durable(&self, ticket: Ticket) -> Answer<'_, Result<(), StoreError>> {
+        let settled =
+            move |progress: &Progress| progress.durable >= ticket.0 || progress.failure.is_some();
+        let answer = move |progress: &Progress| match &progress.failure {
+            Some(failure) if progress.durable < ticket.0 => Err(failure.clone()),
+            _ => Ok(()),
+        };
+        let now = self.progress.borrow();
+        if settled(&now) {
+            return Answer::ready(answer(&now));
+        }
+        drop(now);
+        let mut progress = self.progress.subscribe();
+        Answer::pending(async move {
+            match progress.wait_for(settled).await {
+                Ok(progress) => answer(&progress),
+                Err(_) => Err(StoreError::lasting("it was closed")),
+            }
+        })
+    }
+}

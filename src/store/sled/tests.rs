@@ -1,0 +1,362 @@
+//! What only an engine on disk has to show: it passes the suite, and nothing acknowledged is lost over stops, damage and a failing disk.
+
+use std::sync::atomic::Ordering;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::conformance::{Counting, Model, add, commit, conforms, delete, put, sum, text};
+
+fn options(directory: &TempDir) -> SledOptions {
+    SledOptions {
+        partitions: 4,
+        cache_bytes: 16 * 1024 * 1024,
+        fold_interval: Duration::from_millis(5),
+        ..SledOptions::new(directory.path().join("store"))
+    }
+}
+
+fn open(options: &SledOptions) -> SledEngine {
+    SledEngine::open(options.clone(), Arc::new(Counting)).unwrap()
+}
+
+/// Folding only when asked for: the journal keeps everything.
+fn unfolded(directory: &TempDir) -> SledOptions {
+    SledOptions {
+        fold_interval: Duration::from_secs(3_600),
+        ..options(directory)
+    }
+}
+
+fn raw(options: &SledOptions) -> ::sled::Db {
+    ::sled::Config::new()
+        .path(options.directory.join("sled"))
+        .segment_size(4 * 1024 * 1024)
+        .open()
+        .unwrap()
+}
+
+#[test]
+fn the_sled_engine_conforms_while_folding_all_the_time() {
+    conforms(|| {
+        let directory = TempDir::new().unwrap();
+        (open(&options(&directory)), directory)
+    });
+}
+
+#[test]
+fn the_sled_engine_conforms_from_its_journal_alone() {
+    conforms(|| {
+        let directory = TempDir::new().unwrap();
+        (open(&unfolded(&directory)), directory)
+    });
+}
+
+#[test]
+fn reopening_equals_the_model_whether_closed_or_dropped() {
+    for (seed, options_of) in [(1, options as fn(&TempDir) -> SledOptions), (2, unfolded)] {
+        let directory = TempDir::new().unwrap();
+        let options = options_of(&directory);
+        let mut model = Model::default();
+        for round in 0..12 {
+            let engine = open(&options);
+            model.compare(&engine);
+            model.history(&engine, seed * 100 + round, 150);
+            if round % 3 == 1 {
+                folder::pass(&engine.shared).unwrap();
+                model.history(&engine, seed * 200 + round, 50);
+            }
+            if round % 2 == 0 {
+                engine.close().wait().unwrap();
+                assert_eq!(engine.statistics().journal_rows, 0);
+            } else {
+                engine.flush().wait().unwrap();
+            }
+        }
+        model.compare(&open(&options));
+    }
+}
+
+#[test]
+fn a_stop_between_folding_and_removing_rows_repeats_nothing() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let engine = open(&options);
+    commit(
+        &engine,
+        Partition(1),
+        vec![put("a", "old", None), add("n", 1)],
+    )
+    .unwrap();
+    engine.flush().wait().unwrap();
+    drop(engine);
+    let stale: Vec<_> = raw(&options)
+        .open_tree("journal")
+        .unwrap()
+        .iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(stale.len(), 1);
+    let engine = open(&options);
+    commit(&engine, Partition(1), vec![delete("a", None), add("n", 1)]).unwrap();
+    engine.close().wait().unwrap();
+    {
+        let journal = raw(&options).open_tree("journal").unwrap();
+        for (number, row) in stale {
+            journal.insert(number, row).unwrap();
+        }
+        journal.flush().unwrap();
+    }
+    // The stale row does not reach up to the first row still needed; what it holds is older than the records.
+    let engine = open(&options);
+    assert_eq!(
+        (text(&engine, "a"), sum(&engine, Partition(1), "n")),
+        (None, 2)
+    );
+    commit(&engine, Partition(1), vec![put("a", "new", Some(0))]).unwrap();
+    assert!(
+        engine
+            .read(Partition(1), b"a")
+            .wait()
+            .unwrap()
+            .unwrap()
+            .version
+            > 2
+    );
+}
+
+#[test]
+fn a_flipped_bit_or_a_missing_row_in_the_journal_is_refused_aloud() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let engine = open(&options);
+    for number in 0..3 {
+        commit(&engine, Partition(1), vec![add("n", number + 1)]).unwrap();
+        engine.flush().wait().unwrap();
+    }
+    drop(engine);
+    let change = |change: &dyn Fn(&::sled::Tree)| {
+        let database = raw(&options);
+        change(&database.open_tree("journal").unwrap());
+        database.flush().unwrap();
+    };
+    let key = 2_u64.to_be_bytes();
+    let good = raw(&options)
+        .open_tree("journal")
+        .unwrap()
+        .get(key)
+        .unwrap()
+        .unwrap()
+        .to_vec();
+    let mut bad = good.clone();
+    bad[20] ^= 4;
+    change(&|journal| drop(journal.insert(key, bad.clone()).unwrap()));
+    let refused = SledEngine::open(options.clone(), Arc::new(Counting)).err();
+    assert!(
+        matches!(&refused, Some(StoreError::Corrupt { place, what }) if place == "journal row 2" && what.contains("restore")),
+        "{refused:?}"
+    );
+    change(&|journal| drop(journal.remove(key).unwrap()));
+    let refused = SledEngine::open(options.clone(), Arc::new(Counting)).err();
+    assert!(
+        matches!(&refused, Some(StoreError::Corrupt { what, .. }) if what.contains("row 2 is missing")),
+        "{refused:?}"
+    );
+    change(&|journal| drop(journal.insert(key, good.clone()).unwrap()));
+    assert_eq!(sum(&open(&options), Partition(1), "n"), 6);
+}
+
+#[test]
+fn a_damaged_record_on_disk_spoils_only_itself() {
+    let directory = TempDir::new().unwrap();
+    let options = options(&directory);
+    let engine = open(&options);
+    commit(
+        &engine,
+        Partition(1),
+        vec![put("a", "1", None), put("b", "2", None)],
+    )
+    .unwrap();
+    engine.close().wait().unwrap();
+    {
+        let database = raw(&options);
+        database
+            .open_tree("records")
+            .unwrap()
+            .insert([0, 1, b'a'], &[1, 2, 3])
+            .unwrap();
+        database.flush().unwrap();
+    }
+    let engine = open(&options);
+    assert!(matches!(
+        engine.read(Partition(1), b"a").wait(),
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert!(matches!(
+        commit(&engine, Partition(1), vec![add("a", 1)]),
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert!(matches!(
+        engine
+            .scan(
+                Partition(1),
+                Scan {
+                    limit: 9,
+                    ..Scan::default()
+                }
+            )
+            .wait(),
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert_eq!(text(&engine, "b").as_deref(), Some("2"));
+    commit(&engine, Partition(1), vec![delete("a", None)]).unwrap();
+    assert_eq!(text(&engine, "a"), None);
+}
+
+#[test]
+fn a_newer_format_and_a_store_in_use_are_refused_with_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    let options = options(&directory);
+    let engine = open(&options);
+    let second = SledEngine::open(options.clone(), Arc::new(Counting)).err();
+    assert!(
+        matches!(&second, Some(StoreError::Unavailable { reason, retryable: false }) if reason.contains("in use")),
+        "{second:?}"
+    );
+    drop(engine);
+    let other_number = SledOptions {
+        partitions: 99,
+        ..options.clone()
+    };
+    assert_eq!(open(&other_number).partitions(), 4);
+    {
+        let newer = crate::store::envelope::seal(0xF1, 9, &[4, 0, 7]);
+        let database = raw(&options);
+        database
+            .open_tree("meta")
+            .unwrap()
+            .insert("format", newer)
+            .unwrap();
+        database.flush().unwrap();
+    }
+    let refused = SledEngine::open(options, Arc::new(Counting)).err();
+    assert_eq!(
+        refused,
+        Some(StoreError::NewerFormat {
+            found: 9,
+            supported: 1
+        })
+    );
+}
+
+#[test]
+fn a_failing_disk_is_reported_refuses_commits_and_mends_by_itself() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let engine = open(&options);
+    commit(&engine, Partition(1), vec![add("n", 1)]).unwrap();
+    engine.flush().wait().unwrap();
+    engine.shared.broken.store(true, Ordering::Release);
+    let Ok(Outcome::Committed(ticket)) = commit(
+        &engine,
+        Partition(1),
+        vec![add("n", 2), put("a", "kept", None)],
+    ) else {
+        panic!()
+    };
+    let failing = |result| {
+        matches!(
+            result,
+            Err(StoreError::Unavailable {
+                retryable: true,
+                ..
+            })
+        )
+    };
+    assert!(failing(engine.durable(ticket).wait()));
+    assert!(failing(engine.health()));
+    assert!(matches!(
+        commit(&engine, Partition(1), vec![add("n", 4)]),
+        Err(StoreError::Unavailable {
+            retryable: true,
+            ..
+        })
+    ));
+    assert_eq!(sum(&engine, Partition(1), "n"), 3);
+    engine.shared.broken.store(false, Ordering::Release);
+    while engine.durable(ticket).wait().is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(engine.health(), Ok(()));
+    commit(&engine, Partition(1), vec![add("n", 4)]).unwrap();
+    engine.flush().wait().unwrap();
+    drop(engine);
+    let engine = open(&options);
+    assert_eq!(
+        (
+            sum(&engine, Partition(1), "n"),
+            text(&engine, "a").as_deref()
+        ),
+        (7, Some("kept"))
+    );
+}
+
+#[test]
+fn a_disk_that_fails_while_folding_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let engine = open(&options);
+    let mut model = Model::default();
+    model.history(&engine, 5, 200);
+    engine.flush().wait().unwrap();
+    engine.shared.broken.store(true, Ordering::Release);
+    assert!(folder::pass(&engine.shared).is_err());
+    assert!(engine.health().is_err());
+    engine.shared.broken.store(false, Ordering::Release);
+    while engine.health().is_err() {
+        std::thread::yield_now();
+    }
+    model.history(&engine, 6, 100);
+    folder::pass(&engine.shared).unwrap();
+    model.compare(&engine);
+    engine.flush().wait().unwrap();
+    drop(engine);
+    model.compare(&open(&options));
+}
+
+#[test]
+fn too_many_unfolded_changes_hold_commits_back_until_folded() {
+    let directory = TempDir::new().unwrap();
+    let engine = open(&SledOptions {
+        overlay_bytes_max: 4_000,
+        fold_after_bytes: 100_000,
+        ..unfolded(&directory)
+    });
+    let large = "x".repeat(1_000);
+    let refused = (0..9)
+        .map(|number| {
+            commit(
+                &engine,
+                Partition(1),
+                vec![put(&format!("k{number}"), &large, None)],
+            )
+        })
+        .find_map(Result::err);
+    assert!(matches!(
+        refused,
+        Some(StoreError::Unavailable {
+            retryable: true,
+            ..
+        })
+    ));
+    folder::pass(&engine.shared).unwrap();
+    assert_eq!(
+        (
+            engine.statistics().unfolded_keys,
+            engine.statistics().unfolded_bytes
+        ),
+        (0, 0)
+    );
+    assert_eq!(engine.statistics().keys, 4);
+    commit(&engine, Partition(1), vec![put("k9", &large, None)]).unwrap();
+}
