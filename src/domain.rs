@@ -2,6 +2,7 @@
 //!
 //! Time and randomness come in as arguments. Everything here can be called from a test with nothing set up.
 
+pub mod active_hours;
 pub mod activity;
 pub mod allocation;
 pub mod cell;

@@ -1,4 +1,5 @@
 //! hermod: which variant, and when to send.
+pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod grpc;

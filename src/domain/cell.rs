@@ -15,7 +15,9 @@ pub const HOUR_MS: i64 = 3_600_000;
 pub const PLANNED_SLOT_MS: i64 = 300_000;
 
 /// Segment and daypart of a mail: positions within the experiment from 1, or 0 for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Context {
     /// Position of the segment from 1; 0 for none.
     pub segment: u8,
@@ -106,7 +108,11 @@ pub struct Trial {
 impl Cell {
     /// An empty cell as of an instant.
     pub fn empty(as_of: Timestamp, half_life_hours: Option<f64>) -> Self {
-        Self { as_of_ms: as_of.as_millisecond(), half_life_hours: half_life_hours.unwrap_or(0.0), ..Self::default() }
+        Self {
+            as_of_ms: as_of.as_millisecond(),
+            half_life_hours: half_life_hours.unwrap_or(0.0),
+            ..Self::default()
+        }
     }
 
     /// The exposure of an objective.
@@ -157,8 +163,20 @@ impl Cell {
 
     /// The sums that fade with the half-life alone.
     fn plain_sums(&mut self) -> [&mut f64; 6] {
-        let Harm { unsubscribed, complained, bounced, replied_negative } = &mut self.harm;
-        [unsubscribed, complained, bounced, replied_negative, &mut self.value_sum, &mut self.value_square_sum]
+        let Harm {
+            unsubscribed,
+            complained,
+            bounced,
+            replied_negative,
+        } = &mut self.harm;
+        [
+            unsubscribed,
+            complained,
+            bounced,
+            replied_negative,
+            &mut self.value_sum,
+            &mut self.value_square_sum,
+        ]
     }
 }
 
@@ -169,20 +187,33 @@ impl Trial {
     ///
     /// A mail that leaves later counts from the end of its five minutes on.
     pub fn count(&self, times: f64, measurable: bool, now: Timestamp) -> CellDelta {
-        let slot_end_ms = (self.sent_at.as_millisecond().div_euclid(PLANNED_SLOT_MS) + 1) * PLANNED_SLOT_MS;
+        let slot_end_ms =
+            (self.sent_at.as_millisecond().div_euclid(PLANNED_SLOT_MS) + 1) * PLANNED_SLOT_MS;
         let planned = self.sent_at > now;
-        let as_of_ms = if planned { slot_end_ms } else { now.as_millisecond() };
+        let as_of_ms = if planned {
+            slot_end_ms
+        } else {
+            now.as_millisecond()
+        };
         let age_hours = (as_of_ms - self.sent_at.as_millisecond()) as f64 / HOUR_MS as f64;
         let exposure = Exposure::trial(times * self.kept(age_hours), age_hours);
         let cell = Cell {
             as_of_ms,
             half_life_hours: self.half_life_hours.unwrap_or(0.0),
-            open: if measurable { exposure.clone() } else { Exposure::default() },
+            open: if measurable {
+                exposure.clone()
+            } else {
+                Exposure::default()
+            },
             click: exposure.clone(),
             conversion: exposure,
             ..Cell::default()
         };
-        CellDelta { id: self.id, planned_until_ms: planned.then_some(slot_end_ms), cell }
+        CellDelta {
+            id: self.id,
+            planned_until_ms: planned.then_some(slot_end_ms),
+            cell,
+        }
     }
 
     /// A change of this trial's outcome, as of now: `fill` gets an empty cell and the weight that one unit has by now.
@@ -191,13 +222,19 @@ impl Trial {
     pub fn outcome(&self, now: Timestamp, fill: impl FnOnce(&mut Cell, f64)) -> CellDelta {
         let as_of = now.max(self.sent_at);
         let mut cell = Cell::empty(as_of, self.half_life_hours);
-        let age_hours = (as_of.as_millisecond() - self.sent_at.as_millisecond()) as f64 / HOUR_MS as f64;
+        let age_hours =
+            (as_of.as_millisecond() - self.sent_at.as_millisecond()) as f64 / HOUR_MS as f64;
         fill(&mut cell, self.kept(age_hours));
-        CellDelta { id: self.id, planned_until_ms: None, cell }
+        CellDelta {
+            id: self.id,
+            planned_until_ms: None,
+            cell,
+        }
     }
 
     fn kept(&self, age_hours: f64) -> f64 {
-        self.half_life_hours.map_or(1.0, |half_life| (-age_hours / half_life).exp2())
+        self.half_life_hours
+            .map_or(1.0, |half_life| (-age_hours / half_life).exp2())
     }
 }
 
@@ -206,17 +243,32 @@ mod tests {
     use super::*;
 
     fn at(hours: f64) -> Timestamp {
-        Timestamp::from_millisecond((1_000_000.0 * HOUR_MS as f64 / 2.0 + hours * HOUR_MS as f64) as i64).unwrap()
+        Timestamp::from_millisecond(
+            (1_000_000.0 * HOUR_MS as f64 / 2.0 + hours * HOUR_MS as f64) as i64,
+        )
+        .unwrap()
     }
 
     fn trial(sent_hours: f64, half_life_hours: Option<f64>) -> Trial {
-        let id = CellId { experiment: ExperimentUid(1), variant: VariantIndex(0), context: Context::default(), lane: Lane::Policy };
-        Trial { id, sent_at: at(sent_hours), half_life_hours }
+        let id = CellId {
+            experiment: ExperimentUid(1),
+            variant: VariantIndex(0),
+            context: Context::default(),
+            lane: Lane::Policy,
+        };
+        Trial {
+            id,
+            sent_at: at(sent_hours),
+            half_life_hours,
+        }
     }
 
     #[test]
     fn merging_in_any_order_gives_the_same_sums() {
-        let parts: Vec<Cell> = [0.0, 3.0, 1.0].iter().map(|h| trial(*h, Some(100.0)).count(1.0, true, at(h + 0.5)).cell).collect();
+        let parts: Vec<Cell> = [0.0, 3.0, 1.0]
+            .iter()
+            .map(|h| trial(*h, Some(100.0)).count(1.0, true, at(h + 0.5)).cell)
+            .collect();
         let fold = |order: [usize; 3]| {
             let mut sum = Cell::default();
             order.iter().for_each(|i| sum.merge(&parts[*i]));
@@ -235,14 +287,20 @@ mod tests {
     fn a_trial_taken_back_later_leaves_nothing() {
         let mut cell = trial(0.0, Some(504.0)).count(1.0, true, at(0.0)).cell;
         cell.merge(&trial(0.0, Some(504.0)).count(-1.0, true, at(30.0)).cell);
-        assert!(cell.click.trials.abs() < 1e-12 && cell.open.pending.iter().all(|d| d.abs() < 1e-12));
+        assert!(
+            cell.click.trials.abs() < 1e-12 && cell.open.pending.iter().all(|d| d.abs() < 1e-12)
+        );
     }
 
     #[test]
     fn an_outcome_has_the_weight_of_its_trial() {
         let trial = trial(0.0, Some(10.0));
         let mut cell = trial.count(1.0, true, at(0.0)).cell;
-        cell.merge(&trial.outcome(at(20.0), |cell, unit| cell.click.successes = unit).cell);
+        cell.merge(
+            &trial
+                .outcome(at(20.0), |cell, unit| cell.click.successes = unit)
+                .cell,
+        );
         assert!((cell.click.successes - 0.25).abs() < 1e-12);
         assert!((cell.click.successes - cell.click.trials).abs() < 1e-12);
     }
@@ -251,9 +309,21 @@ mod tests {
     fn a_mail_planned_for_later_waits_in_its_own_slot() {
         let planned = trial(8.0, None).count(1.0, true, at(0.0));
         let until = planned.planned_until_ms.unwrap();
-        assert!(until > at(8.0).as_millisecond() && until <= at(8.0).as_millisecond() + PLANNED_SLOT_MS);
+        assert!(
+            until > at(8.0).as_millisecond() && until <= at(8.0).as_millisecond() + PLANNED_SLOT_MS
+        );
         assert_eq!(planned.cell.as_of_ms, until);
-        assert!(planned.cell.click.pending.iter().all(|d| *d <= 1.0 && *d > 0.6));
-        assert_eq!(trial(8.0, None).count(1.0, true, at(8.0)).planned_until_ms, None);
+        assert!(
+            planned
+                .cell
+                .click
+                .pending
+                .iter()
+                .all(|d| *d <= 1.0 && *d > 0.6)
+        );
+        assert_eq!(
+            trial(8.0, None).count(1.0, true, at(8.0)).planned_until_ms,
+            None
+        );
     }
 }

@@ -46,18 +46,28 @@ struct Hours {
 impl Change<'_> {
     /// The changes to cells, as of now.
     pub fn cells(&self, half_life_hours: Option<f64>, now: Timestamp) -> Vec<CellDelta> {
-        let place = |touch: Option<&Touch>| touch.filter(|t| t.trial_counted).and_then(|t| Some((t.trial(half_life_hours)?, t.measurable)));
+        let place = |touch: Option<&Touch>| {
+            touch
+                .filter(|t| t.trial_counted)
+                .and_then(|t| Some((t.trial(half_life_hours)?, t.measurable)))
+        };
         let outcome = |touch: Option<&Touch>| touch.map(Outcome::of).unwrap_or_default();
         let (before, after) = (place(self.before), place(self.after));
         let (was, is) = (outcome(self.before), outcome(self.after));
         let mut deltas = Vec::new();
         if before == after {
             let trial = after.map(|(trial, _)| trial);
-            deltas.extend(trial.filter(|_| was != is).map(|trial| is.since(&was).delta(&trial, now)));
+            deltas.extend(
+                trial
+                    .filter(|_| was != is)
+                    .map(|trial| is.since(&was).delta(&trial, now)),
+            );
             return deltas;
         }
         for (place, outcome, times) in [(before, was, -1.0), (after, is, 1.0)] {
-            let Some((trial, measurable)) = place else { continue };
+            let Some((trial, measurable)) = place else {
+                continue;
+            };
             deltas.push(trial.count(times, measurable, now));
             if outcome != Outcome::default() {
                 deltas.push(outcome.times(times).delta(&trial, now));
@@ -68,7 +78,8 @@ impl Change<'_> {
 
     /// Applies the change to the person's own hours.
     pub fn apply_to_profile(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
-        let hours = |touch: Option<&Touch>| touch.filter(|t| t.exposure_recorded).and_then(Hours::of);
+        let hours =
+            |touch: Option<&Touch>| touch.filter(|t| t.exposure_recorded).and_then(Hours::of);
         let (before, after) = (hours(self.before), hours(self.after));
         if before == after {
             return;
@@ -83,13 +94,17 @@ impl Change<'_> {
 
     /// The changes to everybody's hours.
     pub fn everyone(&self, freshness: &FreshnessCurve) -> Vec<HourDelta> {
-        let hours = |touch: Option<&Touch>| touch.filter(|t| t.everyone_recorded).and_then(Hours::of);
+        let hours =
+            |touch: Option<&Touch>| touch.filter(|t| t.everyone_recorded).and_then(Hours::of);
         let (before, after) = (hours(self.before), hours(self.after));
         if before == after {
             return Vec::new();
         }
         let parts = [(before, -1.0), (after, 1.0)].into_iter();
-        parts.filter_map(|(hours, times)| Some((hours?, times))).flat_map(|(hours, times)| hours.everyone(freshness, times)).collect()
+        parts
+            .filter_map(|(hours, times)| Some((hours?, times)))
+            .flat_map(|(hours, times)| hours.everyone(freshness, times))
+            .collect()
     }
 }
 
@@ -103,7 +118,12 @@ impl Outcome {
             open: weight(touch.open),
             click: weight(touch.click),
             conversion: has(EventKind::Converted),
-            harm: [has(EventKind::Unsubscribed), has(EventKind::Complained), has(EventKind::Bounced), f64::from(u8::from(touch.replied_negative))],
+            harm: [
+                has(EventKind::Unsubscribed),
+                has(EventKind::Complained),
+                has(EventKind::Bounced),
+                f64::from(u8::from(touch.replied_negative)),
+            ],
             value: touch.value,
             value_square: touch.value * touch.value,
         }
@@ -140,8 +160,14 @@ impl Outcome {
             cell.open.successes = self.open * unit;
             cell.click.successes = self.click * unit;
             cell.conversion.successes = self.conversion * unit;
-            let [unsubscribed, complained, bounced, replied_negative] = self.harm.map(|harm| harm * unit);
-            cell.harm = crate::domain::cell::Harm { unsubscribed, complained, bounced, replied_negative };
+            let [unsubscribed, complained, bounced, replied_negative] =
+                self.harm.map(|harm| harm * unit);
+            cell.harm = crate::domain::cell::Harm {
+                unsubscribed,
+                complained,
+                bounced,
+                replied_negative,
+            };
             cell.value_sum = self.value * unit;
             cell.value_square_sum = self.value_square * unit;
         })
@@ -159,24 +185,47 @@ impl Hours {
         let responses = [touch.open, touch.click].into_iter().flatten();
         let strongest = responses.max_by_key(|response| (response.weight, -response.at_ms));
         let hour = |index: u8| HourOfWeek::new(index).map(HourOfWeek::local_hour);
-        let sent = LocalTime { hour: hour((touch.sent_local_minute / 60) as u8)?, minute: (touch.sent_local_minute % 60) as u8 };
+        let sent = LocalTime {
+            hour: hour((touch.sent_local_minute / 60) as u8)?,
+            minute: (touch.sent_local_minute % 60) as u8,
+        };
         let response = strongest.filter(|r| r.weight.get() > 0.0).and_then(|r| {
             let age_hours = (r.at_ms - touch.send_at_ms).max(0) as f64 / HOUR_MS as f64;
-            Some((r.weight.get(), age_hours, Timestamp::from_millisecond(r.at_ms).ok()?, hour(r.local_hour_of_week)?))
+            Some((
+                r.weight.get(),
+                age_hours,
+                Timestamp::from_millisecond(r.at_ms).ok()?,
+                hour(r.local_hour_of_week)?,
+            ))
         });
-        let waiting = Waiting { sent, from_age_hours: 0.0, until_age_hours: AGE_HOURS_MAX };
-        Some(Self { sent_at: Timestamp::from_millisecond(touch.send_at_ms).ok()?, waiting, response })
+        let waiting = Waiting {
+            sent,
+            from_age_hours: 0.0,
+            until_age_hours: AGE_HOURS_MAX,
+        };
+        Some(Self {
+            sent_at: Timestamp::from_millisecond(touch.send_at_ms).ok()?,
+            waiting,
+            response,
+        })
     }
 
     /// The stretch that no longer waited, because it had been opened.
     fn beyond(&self, age_hours: f64) -> Waiting {
-        Waiting { from_age_hours: age_hours, ..self.waiting }
+        Waiting {
+            from_age_hours: age_hours,
+            ..self.waiting
+        }
     }
 
     fn add_to(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
         profile.record_exposure(self.sent_at, &freshness.exposure(self.waiting), 1.0);
         if let Some((weight, age_hours, at, hour)) = self.response {
-            profile.take_back_exposure(self.sent_at, &freshness.exposure(self.beyond(age_hours)), weight);
+            profile.take_back_exposure(
+                self.sent_at,
+                &freshness.exposure(self.beyond(age_hours)),
+                weight,
+            );
             profile.record_open(at, hour, weight);
         }
     }
@@ -184,18 +233,37 @@ impl Hours {
     fn take_from(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
         if let Some((weight, age_hours, at, hour)) = self.response {
             profile.take_back_open(at, hour, weight);
-            profile.record_exposure(self.sent_at, &freshness.exposure(self.beyond(age_hours)), weight);
+            profile.record_exposure(
+                self.sent_at,
+                &freshness.exposure(self.beyond(age_hours)),
+                weight,
+            );
         }
         profile.take_back_exposure(self.sent_at, &freshness.exposure(self.waiting), 1.0);
     }
 
     fn everyone(&self, freshness: &FreshnessCurve, times: f64) -> Vec<HourDelta> {
-        let sent = HourActivity { as_of_ms: self.sent_at.as_millisecond(), sends: times, ..HourActivity::default() };
-        let mut deltas = vec![HourDelta { hour: self.waiting.sent.hour.hour_of_week(), part: sent }];
+        let sent = HourActivity {
+            as_of_ms: self.sent_at.as_millisecond(),
+            sends: times,
+            ..HourActivity::default()
+        };
+        let mut deltas = vec![HourDelta {
+            hour: self.waiting.sent.hour.hour_of_week(),
+            part: sent,
+        }];
         if let Some((weight, age_hours, at, hour)) = self.response {
             let cut_off = interest_left(freshness, age_hours).map(|left| left * weight * times);
-            let part = HourActivity { as_of_ms: at.as_millisecond(), observed: weight * times, cut_off, ..HourActivity::default() };
-            deltas.push(HourDelta { hour: hour.hour_of_week(), part });
+            let part = HourActivity {
+                as_of_ms: at.as_millisecond(),
+                observed: weight * times,
+                cut_off,
+                ..HourActivity::default()
+            };
+            deltas.push(HourDelta {
+                hour: hour.hour_of_week(),
+                part,
+            });
         }
         deltas
     }
@@ -214,17 +282,32 @@ mod tests {
     }
 
     fn sent() -> Touch {
-        Touch { exposure_recorded: true, everyone_recorded: true, ..touch(1, SENT_MS) }
+        Touch {
+            exposure_recorded: true,
+            everyone_recorded: true,
+            ..touch(1, SENT_MS)
+        }
     }
 
     fn opened(weight: f64) -> Touch {
-        let open = Response { weight: HumanWeight::nearest(weight), at_ms: SENT_MS + HOUR_MS, local_hour_of_week: 30 };
-        Touch { open: Some(open), events: EventKind::Opened.bit(), ..sent() }
+        let open = Response {
+            weight: HumanWeight::nearest(weight),
+            at_ms: SENT_MS + HOUR_MS,
+            local_hour_of_week: 30,
+        };
+        Touch {
+            open: Some(open),
+            events: EventKind::Opened.bit(),
+            ..sent()
+        }
     }
 
     fn sum(changes: &[Change<'_>]) -> Cell {
         let mut cell = Cell::default();
-        changes.iter().flat_map(|change| change.cells(None, now())).for_each(|delta| cell.merge(&delta.cell));
+        changes
+            .iter()
+            .flat_map(|change| change.cells(None, now()))
+            .for_each(|delta| cell.merge(&delta.cell));
         cell
     }
 
@@ -232,11 +315,29 @@ mod tests {
     fn reclassifying_there_and_back_leaves_exactly_what_was() {
         let (sent, human, machine) = (sent(), opened(1.0), opened(0.125));
         let there = sum(&[
-            Change { before: None, after: Some(&sent) },
-            Change { before: Some(&sent), after: Some(&human) },
-            Change { before: Some(&human), after: Some(&machine) },
+            Change {
+                before: None,
+                after: Some(&sent),
+            },
+            Change {
+                before: Some(&sent),
+                after: Some(&human),
+            },
+            Change {
+                before: Some(&human),
+                after: Some(&machine),
+            },
         ]);
-        let direct = sum(&[Change { before: None, after: Some(&sent) }, Change { before: Some(&sent), after: Some(&machine) }]);
+        let direct = sum(&[
+            Change {
+                before: None,
+                after: Some(&sent),
+            },
+            Change {
+                before: Some(&sent),
+                after: Some(&machine),
+            },
+        ]);
         assert_eq!(there, direct);
         assert_eq!(there.open.successes, 0.125);
     }
@@ -245,11 +346,23 @@ mod tests {
     fn erasing_a_touch_takes_out_all_it_added() {
         let (sent, opened) = (sent(), opened(1.0));
         let rest = sum(&[
-            Change { before: None, after: Some(&sent) },
-            Change { before: Some(&sent), after: Some(&opened) },
-            Change { before: Some(&opened), after: None },
+            Change {
+                before: None,
+                after: Some(&sent),
+            },
+            Change {
+                before: Some(&sent),
+                after: Some(&opened),
+            },
+            Change {
+                before: Some(&opened),
+                after: None,
+            },
         ]);
-        assert_eq!((rest.open.trials, rest.open.successes, rest.click.trials), (0.0, 0.0, 0.0));
+        assert_eq!(
+            (rest.open.trials, rest.open.successes, rest.click.trials),
+            (0.0, 0.0, 0.0)
+        );
     }
 
     #[test]
@@ -257,21 +370,48 @@ mod tests {
         let freshness = FreshnessCurve::default();
         let mut profile = ActivityProfile::default();
         let (sent, opened) = (sent(), opened(0.7));
-        Change { before: None, after: Some(&sent) }.apply_to_profile(&mut profile, &freshness);
+        Change {
+            before: None,
+            after: Some(&sent),
+        }
+        .apply_to_profile(&mut profile, &freshness);
         let waiting = profile.clone();
-        Change { before: Some(&sent), after: Some(&opened) }.apply_to_profile(&mut profile, &freshness);
+        Change {
+            before: Some(&sent),
+            after: Some(&opened),
+        }
+        .apply_to_profile(&mut profile, &freshness);
         assert!(profile.effective_observations(now()) > 0.6);
         assert!(profile.measurable_mails(now()) < waiting.measurable_mails(now()));
-        Change { before: Some(&opened), after: Some(&sent) }.apply_to_profile(&mut profile, &freshness);
+        Change {
+            before: Some(&opened),
+            after: Some(&sent),
+        }
+        .apply_to_profile(&mut profile, &freshness);
         assert_eq!(profile, waiting);
     }
 
     #[test]
     fn a_corrected_send_time_moves_the_trial() {
         let planned = sent();
-        let later = Touch { send_at_ms: SENT_MS + 2 * HOUR_MS, ..sent() };
-        let moved = sum(&[Change { before: None, after: Some(&planned) }, Change { before: Some(&planned), after: Some(&later) }]);
-        let direct = sum(&[Change { before: None, after: Some(&later) }]);
+        let later = Touch {
+            send_at_ms: SENT_MS + 2 * HOUR_MS,
+            ..sent()
+        };
+        let moved = sum(&[
+            Change {
+                before: None,
+                after: Some(&planned),
+            },
+            Change {
+                before: Some(&planned),
+                after: Some(&later),
+            },
+        ]);
+        let direct = sum(&[Change {
+            before: None,
+            after: Some(&later),
+        }]);
         assert!((moved.click.trials - 1.0).abs() < 1e-12);
         for (x, y) in moved.click.pending.iter().zip(direct.click.pending) {
             assert!((x - y).abs() < 1e-12);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::cell::{Context, Lane};
 use crate::domain::civil::Zone;
@@ -63,7 +64,7 @@ pub struct Allowed {
 }
 
 /// Why this variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// Drawn by the policy.
     Policy,
@@ -73,6 +74,10 @@ pub enum Reason {
     OnlyCandidate,
     /// Consent does not allow recording.
     NoConsent,
+    /// The recipient's record could not be read.
+    Fallback,
+    /// Answered before, within the attribution window.
+    Sticky,
 }
 
 /// A choice of variant and time.
@@ -114,12 +119,22 @@ pub enum Verdict {
 impl Choice {
     /// What the touch remembers of it.
     pub fn answer(&self) -> Answer {
-        Answer::Send { variant: self.variant, context: self.context, lane: self.lane, propensity: self.propensity }
+        Answer::Send {
+            variant: self.variant,
+            context: self.context,
+            lane: self.lane,
+            propensity: self.propensity,
+        }
     }
 }
 
 /// The earlier answer that this question gets again: the one to the same request, or a sticky one whose variant may still be chosen.
-pub fn earlier_answer<'a>(recipient: &'a Recipient, question: &Question<'_>, request: u64, occasion: u64) -> Option<&'a Touch> {
+pub fn earlier_answer<'a>(
+    recipient: &'a Recipient,
+    question: &Question<'_>,
+    request: u64,
+    occasion: u64,
+) -> Option<&'a Touch> {
     let experiment = &question.snapshot.experiment;
     let still_holds = |touch: &&Touch| match touch.answer {
         Answer::Send { variant, .. } => may_be_chosen(question, variant),
@@ -128,17 +143,29 @@ pub fn earlier_answer<'a>(recipient: &'a Recipient, question: &Question<'_>, req
     recipient
         .touch_of_request(request)
         .filter(|touch| touch.experiment == experiment.uid)
-        .or_else(|| recipient.sticky_touch(experiment, occasion, question.now).filter(still_holds))
+        .or_else(|| {
+            recipient
+                .sticky_touch(experiment, occasion, question.now)
+                .filter(still_holds)
+        })
 }
 
 fn may_be_chosen(question: &Question<'_>, variant: VariantIndex) -> bool {
-    let live = question.snapshot.everyone().is_some_and(|table| table.position(variant).is_some());
-    live && question.eligible.is_none_or(|eligible| eligible.contains(&variant))
+    let live = question
+        .snapshot
+        .everyone()
+        .is_some_and(|table| table.position(variant).is_some());
+    live && question
+        .eligible
+        .is_none_or(|eligible| eligible.contains(&variant))
 }
 
 /// Decides afresh.
 pub fn decide(recipient: &Recipient, question: &Question<'_>) -> Verdict {
-    if recipient.suppression.is_some_and(|suppression| stops(suppression, question.transactional)) {
+    if recipient
+        .suppression
+        .is_some_and(|suppression| stops(suppression, question.transactional))
+    {
         return Verdict::DoNotSend(DoNotSend::Suppressed);
     }
     let holdout = is_in_holdout(question);
@@ -147,7 +174,10 @@ pub fn decide(recipient: &Recipient, question: &Question<'_>) -> Verdict {
         Err(reason) => return Verdict::DoNotSend(reason),
     };
     match which(recipient, question, holdout, send_at) {
-        Some(choice) => Verdict::Send(Box::new(Choice { prediction, ..choice })),
+        Some(choice) => Verdict::Send(Box::new(Choice {
+            prediction,
+            ..choice
+        })),
         None => Verdict::NoCandidate,
     }
 }
@@ -159,24 +189,38 @@ fn stops(suppression: Suppression, transactional: bool) -> bool {
 
 fn is_in_holdout(question: &Question<'_>) -> bool {
     question.allowed.content > ConsentLevel::None
-        && unit_interval(question.draws.holdout) < question.snapshot.experiment.settings.holdout_share
+        && unit_interval(question.draws.holdout)
+            < question.snapshot.experiment.settings.holdout_share
 }
 
-fn when(recipient: &Recipient, question: &Question<'_>, holdout: bool) -> Result<(Timestamp, Option<Prediction>), DoNotSend> {
+fn when(
+    recipient: &Recipient,
+    question: &Question<'_>,
+    holdout: bool,
+) -> Result<(Timestamp, Option<Prediction>), DoNotSend> {
     let window = match question.timing {
-        Timing::At(at) if is_capped(recipient, question, at) => return Err(DoNotSend::FrequencyCap),
+        Timing::At(at) if is_capped(recipient, question, at) => {
+            return Err(DoNotSend::FrequencyCap);
+        }
         Timing::At(at) => return Ok((at, None)),
         Timing::Within(window) if question.transactional => return Ok((window.earliest_at, None)),
         Timing::Within(window) => window,
     };
     let free_at = earliest_under_cap(recipient, question, window).ok_or(DoNotSend::FrequencyCap)?;
-    let window = SendWindow { earliest_at: free_at, ..window.clone() };
+    let window = SendWindow {
+        earliest_at: free_at,
+        ..window.clone()
+    };
     if holdout {
         let clock = window.clock(question.zone, 0);
-        let first = window.candidates(&clock).next().ok_or(DoNotSend::NoAllowedTime)?;
+        let first = window
+            .candidates(&clock)
+            .next()
+            .ok_or(DoNotSend::NoAllowedTime)?;
         return Ok((first, None));
     }
-    let profile = (question.allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);
+    let profile =
+        (question.allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);
     let request = PredictRequest {
         window: &window,
         zone: question.zone,
@@ -185,23 +229,37 @@ fn when(recipient: &Recipient, question: &Question<'_>, holdout: bool) -> Result
         campaign_level: 1.0,
         want_candidates: question.want_candidates,
     };
-    let prediction = question.model.predict(profile, request).map_err(|_| DoNotSend::NoAllowedTime)?;
+    let prediction = question
+        .model
+        .predict(profile, request)
+        .map_err(|_| DoNotSend::NoAllowedTime)?;
     let capped = is_capped(recipient, question, prediction.send_at);
     let send_at = if capped { free_at } else { prediction.send_at };
     Ok((send_at, Some(prediction)))
 }
 
 fn is_capped(recipient: &Recipient, question: &Question<'_>, at: Timestamp) -> bool {
-    !question.transactional && question.frequency_cap.is_some_and(|cap| recipient.is_capped(cap, at.as_millisecond()))
+    !question.transactional
+        && question
+            .frequency_cap
+            .is_some_and(|cap| recipient.is_capped(cap, at.as_millisecond()))
 }
 
 /// The first instant of the window at which the cap leaves room: now, or when an earlier mail leaves the period.
-fn earliest_under_cap(recipient: &Recipient, question: &Question<'_>, window: &SendWindow) -> Option<Timestamp> {
+fn earliest_under_cap(
+    recipient: &Recipient,
+    question: &Question<'_>,
+    window: &SendWindow,
+) -> Option<Timestamp> {
     let Some(cap) = question.frequency_cap.filter(|_| !question.transactional) else {
         return Some(window.earliest_at);
     };
     let earliest_ms = window.earliest_at.as_millisecond();
-    let freed = recipient.touches.iter().map(|touch| touch.send_at_ms.saturating_add(cap.period_ms)).filter(|at| *at > earliest_ms);
+    let freed = recipient
+        .touches
+        .iter()
+        .map(|touch| touch.send_at_ms.saturating_add(cap.period_ms))
+        .filter(|at| *at > earliest_ms);
     let mut instants: Vec<i64> = std::iter::once(earliest_ms).chain(freed).collect();
     instants.sort_unstable();
     let clock = window.clock(question.zone, 0);
@@ -209,14 +267,30 @@ fn earliest_under_cap(recipient: &Recipient, question: &Question<'_>, window: &S
         .into_iter()
         .filter(|at| !recipient.is_capped(cap, *at))
         .filter_map(|at| Timestamp::from_millisecond(at).ok())
-        .find(|at| *at <= window.deadline_at && SendWindow { earliest_at: *at, ..window.clone() }.candidates(&clock).next().is_some())
+        .find(|at| {
+            *at <= window.deadline_at
+                && SendWindow {
+                    earliest_at: *at,
+                    ..window.clone()
+                }
+                .candidates(&clock)
+                .next()
+                .is_some()
+        })
 }
 
-fn which(recipient: &Recipient, question: &Question<'_>, holdout: bool, send_at: Timestamp) -> Option<Choice> {
+fn which(
+    recipient: &Recipient,
+    question: &Question<'_>,
+    holdout: bool,
+    send_at: Timestamp,
+) -> Option<Choice> {
     let experiment = &question.snapshot.experiment;
     let segment = match question.allowed.content {
         ConsentLevel::None | ConsentLevel::Aggregate => None,
-        _ => question.segment.or_else(|| experiment.first_segment_of(&recipient.segments)),
+        _ => question
+            .segment
+            .or_else(|| experiment.first_segment_of(&recipient.segments)),
     };
     let context = match question.allowed.content {
         ConsentLevel::None => Context::default(),
@@ -246,7 +320,17 @@ fn which(recipient: &Recipient, question: &Question<'_>, holdout: bool, send_at:
     };
     let lane = if holdout { Lane::Holdout } else { Lane::Policy };
     let variant = table.candidates.get(position)?.variant;
-    Some(Choice { variant, context, lane, propensity, reason, level: table.level, table, send_at, prediction: None })
+    Some(Choice {
+        variant,
+        context,
+        lane,
+        propensity,
+        reason,
+        level: table.level,
+        table,
+        send_at,
+        prediction: None,
+    })
 }
 
 #[cfg(test)]
@@ -279,11 +363,28 @@ mod tests {
     fn bench(holdout_share: f64) -> Bench {
         let mut experiment = campaign(3);
         experiment.settings.holdout_share = holdout_share;
-        let beliefs = Beliefs { prior: Prior { mean: 0.02, weight: 12.5 }, curve: DelayCurve::default_click() };
+        let beliefs = Beliefs {
+            prior: Prior {
+                mean: 0.02,
+                weight: 12.5,
+            },
+            curve: DelayCurve::default_click(),
+        };
         Bench {
-            snapshot: Snapshot::build(Arc::new(experiment), &BTreeMap::new(), &beliefs, 1, at(NOW_MS)),
+            snapshot: Snapshot::build(
+                Arc::new(experiment),
+                &BTreeMap::new(),
+                &beliefs,
+                1,
+                at(NOW_MS),
+            ),
             model: SendTimeModel::default(),
-            window: SendWindow { earliest_at: at(NOW_MS), deadline_at: at(NOW_MS + 24 * HOUR_MS), quiet: Vec::new(), blocked_days: Vec::new() },
+            window: SendWindow {
+                earliest_at: at(NOW_MS),
+                deadline_at: at(NOW_MS + 24 * HOUR_MS),
+                quiet: Vec::new(),
+                blocked_days: Vec::new(),
+            },
             zone: Zone::utc(),
         }
     }
@@ -301,7 +402,10 @@ mod tests {
             eligible: None,
             frequency_cap: None,
             transactional: false,
-            allowed: Allowed { timing: ConsentLevel::Individual, content: ConsentLevel::Individual },
+            allowed: Allowed {
+                timing: ConsentLevel::Individual,
+                content: ConsentLevel::Individual,
+            },
             want_candidates: false,
         }
     }
@@ -317,18 +421,31 @@ mod tests {
     fn the_same_question_gets_the_same_verdict() {
         let bench = bench(0.0);
         let recipient = Recipient::new(at(NOW_MS));
-        let (one, other) = (sent(decide(&recipient, &question(&bench, 1))), sent(decide(&recipient, &question(&bench, 1))));
-        assert_eq!((one.variant, one.send_at, one.propensity), (other.variant, other.send_at, other.propensity));
+        let (one, other) = (
+            sent(decide(&recipient, &question(&bench, 1))),
+            sent(decide(&recipient, &question(&bench, 1))),
+        );
+        assert_eq!(
+            (one.variant, one.send_at, one.propensity),
+            (other.variant, other.send_at, other.propensity)
+        );
     }
 
     #[test]
     fn the_holdout_gets_a_uniform_variant_at_the_first_allowed_time() {
         let bench = bench(0.5);
         let recipient = Recipient::new(at(NOW_MS));
-        let choices: Vec<Choice> = (0..200).map(|i| sent(decide(&recipient, &question(&bench, i)))).collect();
-        let held: Vec<&Choice> = choices.iter().filter(|choice| choice.reason == Reason::Holdout).collect();
+        let choices: Vec<Choice> = (0..200)
+            .map(|i| sent(decide(&recipient, &question(&bench, i))))
+            .collect();
+        let held: Vec<&Choice> = choices
+            .iter()
+            .filter(|choice| choice.reason == Reason::Holdout)
+            .collect();
         assert!((70..130).contains(&held.len()));
-        assert!(held.iter().all(|c| c.send_at == at(NOW_MS) && (c.propensity - 1.0 / 3.0).abs() < 1e-12 && c.lane == Lane::Holdout));
+        assert!(held.iter().all(|c| c.send_at == at(NOW_MS)
+            && (c.propensity - 1.0 / 3.0).abs() < 1e-12
+            && c.lane == Lane::Holdout));
     }
 
     #[test]
@@ -336,11 +453,20 @@ mod tests {
         let bench = bench(0.0);
         let mut recipient = Recipient::new(at(NOW_MS));
         recipient.suppression = Some(Suppression::Unsubscribed);
-        assert!(matches!(decide(&recipient, &question(&bench, 1)), Verdict::DoNotSend(DoNotSend::Suppressed)));
-        let receipt = Question { transactional: true, ..question(&bench, 1) };
+        assert!(matches!(
+            decide(&recipient, &question(&bench, 1)),
+            Verdict::DoNotSend(DoNotSend::Suppressed)
+        ));
+        let receipt = Question {
+            transactional: true,
+            ..question(&bench, 1)
+        };
         assert_eq!(sent(decide(&recipient, &receipt)).send_at, at(NOW_MS));
         recipient.suppression = Some(Suppression::Bounced);
-        assert!(matches!(decide(&recipient, &receipt), Verdict::DoNotSend(DoNotSend::Suppressed)));
+        assert!(matches!(
+            decide(&recipient, &receipt),
+            Verdict::DoNotSend(DoNotSend::Suppressed)
+        ));
     }
 
     #[test]
@@ -348,9 +474,18 @@ mod tests {
         let bench = bench(0.0);
         let mut recipient = Recipient::new(at(NOW_MS));
         recipient.remember(touch(1, NOW_MS - HOUR_MS), at(NOW_MS));
-        let capped = |hours| Question { frequency_cap: Some(FrequencyCap { sends_max: 1, period_ms: hours * HOUR_MS }), ..question(&bench, 1) };
+        let capped = |hours| Question {
+            frequency_cap: Some(FrequencyCap {
+                sends_max: 1,
+                period_ms: hours * HOUR_MS,
+            }),
+            ..question(&bench, 1)
+        };
         assert!(sent(decide(&recipient, &capped(6))).send_at >= at(NOW_MS + 5 * HOUR_MS));
-        assert!(matches!(decide(&recipient, &capped(48)), Verdict::DoNotSend(DoNotSend::FrequencyCap)));
+        assert!(matches!(
+            decide(&recipient, &capped(48)),
+            Verdict::DoNotSend(DoNotSend::FrequencyCap)
+        ));
     }
 
     #[test]
@@ -358,9 +493,15 @@ mod tests {
         let mut bench = bench(0.0);
         bench.window.deadline_at = at(NOW_MS + HOUR_MS);
         let hour = u16::from(bench.zone.local_hour(at(NOW_MS)).hour);
-        bench.window.quiet = vec![QuietHours { start_minute: hour * 60, end_minute: (hour * 60 + 150) % 1440 }];
+        bench.window.quiet = vec![QuietHours {
+            start_minute: hour * 60,
+            end_minute: (hour * 60 + 150) % 1440,
+        }];
         let recipient = Recipient::new(at(NOW_MS));
-        assert!(matches!(decide(&recipient, &question(&bench, 1)), Verdict::DoNotSend(DoNotSend::NoAllowedTime)));
+        assert!(matches!(
+            decide(&recipient, &question(&bench, 1)),
+            Verdict::DoNotSend(DoNotSend::NoAllowedTime)
+        ));
     }
 
     #[test]
@@ -368,9 +509,22 @@ mod tests {
         let bench = bench(0.5);
         let recipient = Recipient::new(at(NOW_MS));
         for i in 0..20 {
-            let allowed = Allowed { timing: ConsentLevel::None, content: ConsentLevel::None };
-            let choice = sent(decide(&recipient, &Question { allowed, segment: Some("it"), ..question(&bench, i) }));
-            assert_eq!((choice.reason, choice.lane, choice.context), (Reason::NoConsent, Lane::Policy, Context::default()));
+            let allowed = Allowed {
+                timing: ConsentLevel::None,
+                content: ConsentLevel::None,
+            };
+            let choice = sent(decide(
+                &recipient,
+                &Question {
+                    allowed,
+                    segment: Some("it"),
+                    ..question(&bench, i)
+                },
+            ));
+            assert_eq!(
+                (choice.reason, choice.lane, choice.context),
+                (Reason::NoConsent, Lane::Policy, Context::default())
+            );
         }
     }
 
@@ -382,9 +536,23 @@ mod tests {
         assert!(earlier_answer(&recipient, &question(&bench, 1), 0, 0).is_some());
         assert!(earlier_answer(&recipient, &question(&bench, 1), 0, 99).is_none());
         let eligible = [VariantIndex(1)];
-        assert!(earlier_answer(&recipient, &Question { eligible: Some(&eligible), ..question(&bench, 1) }, 0, 0).is_none());
+        assert!(
+            earlier_answer(
+                &recipient,
+                &Question {
+                    eligible: Some(&eligible),
+                    ..question(&bench, 1)
+                },
+                0,
+                0
+            )
+            .is_none()
+        );
         bench.window.earliest_at = at(NOW_MS);
-        let later = Question { now: at(NOW_MS + 73 * HOUR_MS), ..question(&bench, 1) };
+        let later = Question {
+            now: at(NOW_MS + 73 * HOUR_MS),
+            ..question(&bench, 1)
+        };
         assert!(earlier_answer(&recipient, &later, 0, 0).is_none());
     }
 
@@ -392,7 +560,13 @@ mod tests {
     fn no_eligible_variant_is_no_candidate() {
         let bench = bench(0.0);
         let recipient = Recipient::new(at(NOW_MS));
-        let verdict = decide(&recipient, &Question { eligible: Some(&[]), ..question(&bench, 1) });
+        let verdict = decide(
+            &recipient,
+            &Question {
+                eligible: Some(&[]),
+                ..question(&bench, 1)
+            },
+        );
         assert!(matches!(verdict, Verdict::NoCandidate));
     }
 }

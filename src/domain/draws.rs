@@ -30,16 +30,36 @@ impl Seed {
     }
 
     /// The draws of one decision. `occasion` is a fingerprint, 0 for none; `attempt` counts earlier answers that can no longer hold.
-    pub fn draws(&self, experiment: ExperimentUid, recipient: RecipientKey, occasion: u64, attempt: u64) -> Draws {
+    pub fn draws(
+        &self,
+        experiment: ExperimentUid,
+        recipient: RecipientKey,
+        occasion: u64,
+        attempt: u64,
+    ) -> Draws {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&experiment.0.to_le_bytes()).update(&recipient.0);
+        hasher
+            .update(&experiment.0.to_le_bytes())
+            .update(&recipient.0);
         let mut holdout = [0; 8];
         hasher.finalize_xof().fill(&mut holdout);
-        hasher.update(&occasion.to_le_bytes()).update(&attempt.to_le_bytes());
+        hasher
+            .update(&occasion.to_le_bytes())
+            .update(&attempt.to_le_bytes());
         let mut bytes = [0; 24];
         hasher.finalize_xof().fill(&mut bytes);
-        let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-        Draws { holdout: u64::from_le_bytes(holdout), variant: word(0), jitter: word(8), fingerprint: word(16) }
+        let word = |at: usize| {
+            bytes[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0_u64, |word, byte| word << 8 | u64::from(*byte))
+        };
+        Draws {
+            holdout: u64::from_le_bytes(holdout),
+            variant: word(0),
+            jitter: word(8),
+            fingerprint: word(16),
+        }
     }
 }
 
@@ -78,7 +98,10 @@ mod tests {
             let draw = seed.draws(ExperimentUid(1), RecipientKey(key), 0, 0);
             counts[(unit_interval(draw.variant) * 10.0) as usize] += 1;
         }
-        let chi_square: f64 = counts.iter().map(|n| (f64::from(*n) - 2000.0).powi(2) / 2000.0).sum();
+        let chi_square: f64 = counts
+            .iter()
+            .map(|n| (f64::from(*n) - 2000.0).powi(2) / 2000.0)
+            .sum();
         assert!(chi_square < 27.9, "p below 0.001: {chi_square}");
     }
 }

@@ -128,7 +128,10 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_bit_and_word() {
-        let bits: u16 = EventKind::ALL.iter().map(|kind| kind.bit()).fold(0, |all, bit| all | bit);
+        let bits: u16 = EventKind::ALL
+            .iter()
+            .map(|kind| kind.bit())
+            .fold(0, |all, bit| all | bit);
         assert_eq!(bits.count_ones() as usize, EventKind::ALL.len());
     }
 }

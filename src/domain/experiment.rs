@@ -220,7 +220,10 @@ pub enum LifecycleError {
 impl Experiment {
     /// The variant with this id.
     pub fn variant_index(&self, id: &str) -> Option<VariantIndex> {
-        let at = self.variants.iter().position(|variant| variant.id.as_str() == id)?;
+        let at = self
+            .variants
+            .iter()
+            .position(|variant| variant.id.as_str() == id)?;
         u16::try_from(at).ok().map(VariantIndex)
     }
 
@@ -231,7 +234,12 @@ impl Experiment {
 
     /// Positions of the variants that may be chosen, ascending.
     pub fn live_variants(&self) -> Vec<VariantIndex> {
-        (0..).map(VariantIndex).zip(&self.variants).filter(|(_, v)| v.state == VariantState::Live).map(|(i, _)| i).collect()
+        (0..)
+            .map(VariantIndex)
+            .zip(&self.variants)
+            .filter(|(_, v)| v.state == VariantState::Live)
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// Half-life of its evidence, hours; none for a campaign.
@@ -242,21 +250,37 @@ impl Experiment {
     /// The context of a mail: the position of its segment and daypart, each from 1, or 0 for none.
     pub fn context(&self, segment: Option<&str>, local_hour: u8) -> Context {
         let segment = segment
-            .and_then(|name| self.settings.segments.iter().position(|s| s.as_str() == name))
+            .and_then(|name| {
+                self.settings
+                    .segments
+                    .iter()
+                    .position(|s| s.as_str() == name)
+            })
             .map_or(0, |at| at as u8 + 1);
-        Context { segment, daypart: self.daypart(local_hour) }
+        Context {
+            segment,
+            daypart: self.daypart(local_hour),
+        }
     }
 
     /// Hours before the first start belong to the last daypart, which wraps over midnight.
     fn daypart(&self, local_hour: u8) -> u8 {
         let starts = &self.settings.daypart_start_hours;
         let begun = starts.iter().filter(|start| **start <= local_hour).count();
-        if begun == 0 { starts.len() as u8 } else { begun as u8 }
+        if begun == 0 {
+            starts.len() as u8
+        } else {
+            begun as u8
+        }
     }
 
     /// The first of the experiment's segments that is among these.
     pub fn first_segment_of<'a>(&'a self, of_recipient: &[String]) -> Option<&'a str> {
-        self.settings.segments.iter().map(Slug::as_str).find(|s| of_recipient.iter().any(|r| r == s))
+        self.settings
+            .segments
+            .iter()
+            .map(Slug::as_str)
+            .find(|s| of_recipient.iter().any(|r| r == s))
     }
 
     /// Starts a draft or goes on after a pause. Starting a running one changes nothing.
@@ -264,7 +288,9 @@ impl Experiment {
         match self.state {
             ExperimentState::Running => return Ok(()),
             ExperimentState::Draft | ExperimentState::Paused => {}
-            ExperimentState::Concluded => return Err(self.wrong_state("start", "DRAFT or PAUSED; create a new experiment")),
+            ExperimentState::Concluded => {
+                return Err(self.wrong_state("start", "DRAFT or PAUSED; create a new experiment"));
+            }
         }
         self.started_at.get_or_insert(now);
         self.state = ExperimentState::Running;
@@ -284,7 +310,10 @@ impl Experiment {
 
     /// Ends it, with a winner or without.
     pub fn conclude(&mut self, winner: Option<&str>, now: Timestamp) -> Result<(), LifecycleError> {
-        if matches!(self.state, ExperimentState::Draft | ExperimentState::Concluded) {
+        if matches!(
+            self.state,
+            ExperimentState::Draft | ExperimentState::Concluded
+        ) {
             return Err(self.wrong_state("conclude", "RUNNING or PAUSED"));
         }
         self.winner = winner.map(|id| self.known(id)).transpose()?;
@@ -299,7 +328,9 @@ impl Experiment {
             return Err(self.wrong_state("adding a variant", "DRAFT, RUNNING or PAUSED"));
         }
         if self.variant_index(variant.id.as_str()).is_some() {
-            return Err(LifecycleError::VariantExists { id: variant.id.to_string() });
+            return Err(LifecycleError::VariantExists {
+                id: variant.id.to_string(),
+            });
         }
         if self.variants.len() >= VARIANTS_MAX {
             return Err(LifecycleError::TooManyVariants);
@@ -309,13 +340,22 @@ impl Experiment {
     }
 
     /// Takes a variant to another state; only live, paused and quarantined ones can be moved.
-    pub fn move_variant(&mut self, id: &str, to: VariantState, reason: &str) -> Result<(), LifecycleError> {
+    pub fn move_variant(
+        &mut self,
+        id: &str,
+        to: VariantState,
+        reason: &str,
+    ) -> Result<(), LifecycleError> {
         let index = self.known(id)?;
         let Some(variant) = self.variants.get_mut(usize::from(index.0)) else {
             return Err(LifecycleError::UnknownVariant { id: id.to_owned() });
         };
         if variant.state == VariantState::Retired && to != VariantState::Retired {
-            return Err(LifecycleError::WrongVariantState { state: variant.state, step: "moving it", needed: "any state but RETIRED; add a new variant" });
+            return Err(LifecycleError::WrongVariantState {
+                state: variant.state,
+                step: "moving it",
+                needed: "any state but RETIRED; add a new variant",
+            });
         }
         if to == VariantState::Quarantined {
             variant.quarantine_reason = reason.to_owned();
@@ -325,11 +365,16 @@ impl Experiment {
     }
 
     fn known(&self, id: &str) -> Result<VariantIndex, LifecycleError> {
-        self.variant_index(id).ok_or_else(|| LifecycleError::UnknownVariant { id: id.to_owned() })
+        self.variant_index(id)
+            .ok_or_else(|| LifecycleError::UnknownVariant { id: id.to_owned() })
     }
 
     fn wrong_state(&self, step: &'static str, needed: &'static str) -> LifecycleError {
-        LifecycleError::WrongState { state: self.state, step, needed }
+        LifecycleError::WrongState {
+            state: self.state,
+            step,
+            needed,
+        }
     }
 }
 
@@ -382,7 +427,9 @@ pub(crate) mod tests {
         let mut experiment = campaign(1);
         assert_eq!(experiment.context(None, 3).daypart, 0);
         experiment.settings.daypart_start_hours = vec![6, 12, 18];
-        let dayparts: Vec<u8> = [3, 6, 11, 12, 18, 23].map(|h| experiment.context(None, h).daypart).to_vec();
+        let dayparts: Vec<u8> = [3, 6, 11, 12, 18, 23]
+            .map(|h| experiment.context(None, h).daypart)
+            .to_vec();
         assert_eq!(dayparts, [3, 1, 1, 2, 3, 3]);
     }
 
@@ -399,11 +446,22 @@ pub(crate) mod tests {
     #[test]
     fn a_concluded_experiment_cannot_be_started_and_a_retired_variant_not_resumed() {
         let mut experiment = campaign(2);
-        experiment.move_variant("v0", VariantState::Retired, "").unwrap();
-        assert!(experiment.move_variant("v0", VariantState::Live, "").is_err());
+        experiment
+            .move_variant("v0", VariantState::Retired, "")
+            .unwrap();
+        assert!(
+            experiment
+                .move_variant("v0", VariantState::Live, "")
+                .is_err()
+        );
         assert_eq!(experiment.live_variants(), [VariantIndex(1)]);
-        experiment.conclude(Some("v1"), Timestamp::UNIX_EPOCH).unwrap();
+        experiment
+            .conclude(Some("v1"), Timestamp::UNIX_EPOCH)
+            .unwrap();
         assert!(experiment.start(Timestamp::UNIX_EPOCH).is_err());
-        assert!(matches!(experiment.conclude(None, Timestamp::UNIX_EPOCH), Err(LifecycleError::WrongState { .. })));
+        assert!(matches!(
+            experiment.conclude(None, Timestamp::UNIX_EPOCH),
+            Err(LifecycleError::WrongState { .. })
+        ));
     }
 }

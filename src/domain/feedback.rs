@@ -6,9 +6,13 @@ use jiff::Timestamp;
 
 use crate::domain::cell::HOUR_MS;
 use crate::domain::civil::Zone;
+use crate::domain::decide::Reason;
 use crate::domain::event::{DecisionEvent, EventKind, HumanWeight, Sentiment};
 use crate::domain::experiment::TrialOn;
-use crate::domain::recipient::{Answer, Recipient, Response, Suppression, TOUCH_KEPT_MS, Touch};
+use crate::domain::recipient::{
+    Answer, Basis, Recipient, Response, Suppression, TOUCH_KEPT_MS, Touch,
+};
+use crate::domain::snapshot::ChoiceLevel;
 use crate::domain::token::DecisionToken;
 
 /// An event may be this much before its decision: clocks differ.
@@ -49,9 +53,15 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
     Touch {
         decision: token.decision,
         experiment: token.experiment,
-        answer: Answer::Send { variant: token.variant, context: token.context, lane: token.lane, propensity: token.propensity },
+        answer: Answer::Send {
+            variant: token.variant,
+            context: token.context,
+            lane: token.lane,
+            propensity: token.propensity,
+        },
         decided_at_ms: token.decided_at.as_millisecond(),
         send_at_ms: token.send_at.as_millisecond(),
+        planned_at_ms: token.send_at.as_millisecond(),
         occasion: token.occasion,
         request: 0,
         events: 0,
@@ -64,6 +74,11 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
         click: None,
         value: 0.0,
         replied_negative: false,
+        basis: Basis {
+            reason: Reason::Policy,
+            choice_level: ChoiceLevel::Everyone,
+            time_level: None,
+        },
     }
 }
 
@@ -89,11 +104,17 @@ pub enum TouchState {
 /// Looks for the touch of a token.
 pub fn touch_state(recipient: &Recipient, token: &DecisionToken, now: Timestamp) -> TouchState {
     let decided_at_ms = token.decided_at.as_millisecond();
-    if recipient.touches.iter().any(|touch| touch.decision == token.decision) {
+    if recipient
+        .touches
+        .iter()
+        .any(|touch| touch.decision == token.decision)
+    {
         TouchState::Present
     } else if recipient.erased_at_ms >= decided_at_ms {
         TouchState::Erased
-    } else if recipient.has_forgotten(decided_at_ms) || token.send_at.as_millisecond().saturating_add(TOUCH_KEPT_MS) < now.as_millisecond() {
+    } else if recipient.has_forgotten(decided_at_ms)
+        || token.send_at.as_millisecond().saturating_add(TOUCH_KEPT_MS) < now.as_millisecond()
+    {
         TouchState::Forgotten
     } else {
         TouchState::Lost
@@ -107,7 +128,12 @@ pub fn apply(touch: &mut Touch, event: &DecisionEvent, rules: &Rules<'_>) -> Eve
         return EventOutcome::BeforeDecision;
     }
     let too_late = at_ms > touch.send_at_ms.saturating_add(rules.attribution_window_ms);
-    if too_late && !matches!(event.kind, EventKind::Unsubscribed | EventKind::Complained | EventKind::Bounced) {
+    if too_late
+        && !matches!(
+            event.kind,
+            EventKind::Unsubscribed | EventKind::Complained | EventKind::Bounced
+        )
+    {
         return EventOutcome::TooLate;
     }
     let outcome = match event.kind {
@@ -125,9 +151,18 @@ pub fn apply(touch: &mut Touch, event: &DecisionEvent, rules: &Rules<'_>) -> Eve
 }
 
 /// Opens and clicks: the most human one counts, the earlier of equals.
-fn respond(touch: &mut Touch, event: &DecisionEvent, rules: &Rules<'_>, slot: fn(&mut Touch) -> &mut Option<Response>) -> EventOutcome {
+fn respond(
+    touch: &mut Touch,
+    event: &DecisionEvent,
+    rules: &Rules<'_>,
+    slot: fn(&mut Touch) -> &mut Option<Response>,
+) -> EventOutcome {
     let local_hour_of_week = rules.zone.local_hour(event.at).hour_of_week().index() as u8;
-    let new = Response { weight: event.weight, at_ms: event.at.as_millisecond(), local_hour_of_week };
+    let new = Response {
+        weight: event.weight,
+        at_ms: event.at.as_millisecond(),
+        local_hour_of_week,
+    };
     let slot = slot(touch);
     match *slot {
         None => {
@@ -136,7 +171,11 @@ fn respond(touch: &mut Touch, event: &DecisionEvent, rules: &Rules<'_>, slot: fn
         }
         Some(old) if (new.weight, -new.at_ms) > (old.weight, -old.at_ms) => {
             *slot = Some(new);
-            if new.weight > old.weight { EventOutcome::Upgraded } else { EventOutcome::Duplicate }
+            if new.weight > old.weight {
+                EventOutcome::Upgraded
+            } else {
+                EventOutcome::Duplicate
+            }
         }
         Some(_) => EventOutcome::Duplicate,
     }
@@ -197,31 +236,55 @@ mod tests {
 
     fn event(kind: EventKind, hours: f64, weight: f64) -> DecisionEvent {
         let at = Timestamp::from_millisecond(SENT_MS + (hours * HOUR_MS as f64) as i64).unwrap();
-        DecisionEvent { kind, at, weight: HumanWeight::nearest(weight), value: 10.0, sentiment: Sentiment::Neutral, permanent: false }
+        DecisionEvent {
+            kind,
+            at,
+            weight: HumanWeight::nearest(weight),
+            value: 10.0,
+            sentiment: Sentiment::Neutral,
+            permanent: false,
+        }
     }
 
     fn rules(zone: &Zone, trial_on: TrialOn) -> Rules<'_> {
         let now = Timestamp::from_millisecond(SENT_MS + 100 * HOUR_MS).unwrap();
-        Rules { trial_on, attribution_window_ms: 72 * HOUR_MS, zone, now }
+        Rules {
+            trial_on,
+            attribution_window_ms: 72 * HOUR_MS,
+            zone,
+            now,
+        }
     }
 
     fn apply_all(touch: &mut Touch, events: &[DecisionEvent]) -> Vec<EventOutcome> {
         let zone = Zone::utc();
-        events.iter().map(|event| apply(touch, event, &rules(&zone, TrialOn::Decision))).collect()
+        events
+            .iter()
+            .map(|event| apply(touch, event, &rules(&zone, TrialOn::Decision)))
+            .collect()
     }
 
     #[test]
     fn the_first_of_a_kind_counts_and_the_rest_are_duplicates() {
         let mut touch = touch(1, SENT_MS);
         let converted = event(EventKind::Converted, 1.0, 1.0);
-        assert_eq!(apply_all(&mut touch, &[converted, converted]), [EventOutcome::Counted, EventOutcome::Duplicate]);
+        assert_eq!(
+            apply_all(&mut touch, &[converted, converted]),
+            [EventOutcome::Counted, EventOutcome::Duplicate]
+        );
         assert_eq!(touch.value, 10.0);
     }
 
     #[test]
     fn a_human_open_replaces_the_machines() {
         let mut touch = touch(1, SENT_MS);
-        let outcomes = apply_all(&mut touch, &[event(EventKind::Opened, 0.0, 0.02), event(EventKind::Opened, 3.0, 1.0)]);
+        let outcomes = apply_all(
+            &mut touch,
+            &[
+                event(EventKind::Opened, 0.0, 0.02),
+                event(EventKind::Opened, 3.0, 1.0),
+            ],
+        );
         assert_eq!(outcomes, [EventOutcome::Counted, EventOutcome::Upgraded]);
         assert_eq!(touch.open.unwrap().at_ms, SENT_MS + 3 * HOUR_MS);
     }
@@ -231,24 +294,46 @@ mod tests {
         let mut touch = touch(1, SENT_MS);
         let outcomes = apply_all(
             &mut touch,
-            &[event(EventKind::Clicked, 72.1, 1.0), event(EventKind::Clicked, -1.1, 1.0), event(EventKind::Complained, 200.0, 1.0)],
+            &[
+                event(EventKind::Clicked, 72.1, 1.0),
+                event(EventKind::Clicked, -1.1, 1.0),
+                event(EventKind::Complained, 200.0, 1.0),
+            ],
         );
-        assert_eq!(outcomes, [EventOutcome::TooLate, EventOutcome::BeforeDecision, EventOutcome::Counted]);
+        assert_eq!(
+            outcomes,
+            [
+                EventOutcome::TooLate,
+                EventOutcome::BeforeDecision,
+                EventOutcome::Counted
+            ]
+        );
         assert!(!touch.has(EventKind::Clicked));
     }
 
     #[test]
     fn an_unconfirmed_trial_counts_with_its_first_event() {
         let zone = Zone::utc();
-        let mut reserved = Touch { trial_counted: false, ..touch(1, SENT_MS) };
-        apply(&mut reserved, &event(EventKind::Sent, 0.5, 1.0), &rules(&zone, TrialOn::Sent));
+        let mut reserved = Touch {
+            trial_counted: false,
+            ..touch(1, SENT_MS)
+        };
+        apply(
+            &mut reserved,
+            &event(EventKind::Sent, 0.5, 1.0),
+            &rules(&zone, TrialOn::Sent),
+        );
         assert!(reserved.trial_counted);
         assert_eq!(reserved.send_at_ms, SENT_MS + HOUR_MS / 2);
     }
 
     #[test]
     fn an_open_before_the_planned_time_moves_the_send_there() {
-        let mut planned = Touch { decided_at_ms: SENT_MS - HOUR_MS, send_at_ms: SENT_MS + 5 * HOUR_MS, ..touch(1, SENT_MS) };
+        let mut planned = Touch {
+            decided_at_ms: SENT_MS - HOUR_MS,
+            send_at_ms: SENT_MS + 5 * HOUR_MS,
+            ..touch(1, SENT_MS)
+        };
         apply_all(&mut planned, &[event(EventKind::Opened, 1.0, 1.0)]);
         assert_eq!(planned.send_at_ms, SENT_MS + HOUR_MS);
     }
@@ -256,10 +341,19 @@ mod tests {
     #[test]
     fn reclassifying_what_never_was_changes_nothing() {
         let mut touch = touch(1, SENT_MS);
-        assert_eq!(reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE), None);
+        assert_eq!(
+            reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE),
+            None
+        );
         apply_all(&mut touch, &[event(EventKind::Opened, 1.0, 1.0)]);
-        assert_eq!(reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE), Some(EventOutcome::Counted));
-        assert_eq!(reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE), Some(EventOutcome::Duplicate));
+        assert_eq!(
+            reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE),
+            Some(EventOutcome::Counted)
+        );
+        assert_eq!(
+            reclassify(&mut touch, EventKind::Opened, HumanWeight::NONE),
+            Some(EventOutcome::Duplicate)
+        );
     }
 
     proptest! {

@@ -46,8 +46,15 @@ impl HourActivity {
     /// The sums faded to a later instant.
     pub fn at(&self, to_ms: i64) -> Self {
         let days = (to_ms - self.as_of_ms).max(0) as f64 / 86_400_000.0;
-        let kept = if self.as_of_ms == 0 { 0.0 } else { (-days / TENANT_HALF_LIFE_DAYS).exp2() };
-        Self { as_of_ms: to_ms, ..self.times(kept) }
+        let kept = if self.as_of_ms == 0 {
+            0.0
+        } else {
+            (-days / TENANT_HALF_LIFE_DAYS).exp2()
+        };
+        Self {
+            as_of_ms: to_ms,
+            ..self.times(kept)
+        }
     }
 
     /// The sums times a factor.
@@ -67,24 +74,42 @@ impl HourActivity {
             observed: self.observed + part.observed,
             active: self.active + part.active,
             sends: self.sends + part.sends,
-            cut_off: [self.cut_off[0] + part.cut_off[0], self.cut_off[1] + part.cut_off[1]],
+            cut_off: [
+                self.cut_off[0] + part.cut_off[0],
+                self.cut_off[1] + part.cut_off[1],
+            ],
         }
     }
 }
 
 /// The interest left after `age_hours` in both components of freshness.
 pub fn interest_left(freshness: &FreshnessCurve, age_hours: f64) -> [f64; 2] {
-    freshness.components().map(|(weight, tau_hours)| weight * (-age_hours / tau_hours).exp())
+    freshness
+        .components()
+        .map(|(weight, tau_hours)| weight * (-age_hours / tau_hours).exp())
 }
 
 /// Spreads sends and cut-off interest over the hours that follow, and answers the tenant's sums by hour of the week as of `now`.
-pub fn assemble<'a>(hours: impl IntoIterator<Item = (HourOfWeek, &'a HourActivity)>, freshness: &FreshnessCurve, now: Timestamp) -> TenantActivity {
+pub fn assemble<'a>(
+    hours: impl IntoIterator<Item = (HourOfWeek, &'a HourActivity)>,
+    freshness: &FreshnessCurve,
+    now: Timestamp,
+) -> TenantActivity {
     let mut sums = TenantActivity::default();
-    let pure = freshness.components().map(|(_, tau)| FreshnessCurve::new(freshness.version, [1.0, 0.0], [tau, tau]));
+    let pure = freshness
+        .components()
+        .map(|(_, tau)| FreshnessCurve::new(freshness.version, [1.0, 0.0], [tau, tau]));
     for (hour, activity) in hours {
         let activity = activity.at(now.as_millisecond().max(activity.as_of_ms));
         let local = hour.local_hour();
-        let waiting = Waiting { sent: LocalTime { hour: local, minute: 30 }, from_age_hours: 0.0, until_age_hours: AGE_HOURS_MAX };
+        let waiting = Waiting {
+            sent: LocalTime {
+                hour: local,
+                minute: 30,
+            },
+            from_age_hours: 0.0,
+            until_age_hours: AGE_HOURS_MAX,
+        };
         sums.record_open(now, local, activity.observed);
         sums.record_activity(now, local, activity.active);
         sums.record_exposure(now, freshness, waiting, activity.sends);
@@ -107,7 +132,11 @@ mod tests {
 
     #[test]
     fn parts_merge_in_any_order_and_fade() {
-        let part = |day| HourActivity { as_of_ms: at(day), observed: 1.0, ..HourActivity::default() };
+        let part = |day| HourActivity {
+            as_of_ms: at(day),
+            observed: 1.0,
+            ..HourActivity::default()
+        };
         let (mut one, mut other) = (HourActivity::default(), HourActivity::default());
         for day in [0, 60] {
             one.merge(&part(day));
@@ -123,11 +152,29 @@ mod tests {
         let now = Timestamp::from_millisecond(at(0)).unwrap();
         let hour = |index| HourOfWeek::new(index).unwrap();
         let total = |hours: &[(HourOfWeek, HourActivity)]| {
-            let sums = assemble(hours.iter().map(|(hour, activity)| (*hour, activity)), &freshness, now);
+            let sums = assemble(
+                hours.iter().map(|(hour, activity)| (*hour, activity)),
+                &freshness,
+                now,
+            );
             sums.exposed.iter().flatten().sum::<f64>()
         };
-        let sent = (hour(9), HourActivity { as_of_ms: at(0), sends: 1.0, ..HourActivity::default() });
-        let opened = (hour(11), HourActivity { as_of_ms: at(0), cut_off: interest_left(&freshness, 2.0), ..HourActivity::default() });
+        let sent = (
+            hour(9),
+            HourActivity {
+                as_of_ms: at(0),
+                sends: 1.0,
+                ..HourActivity::default()
+            },
+        );
+        let opened = (
+            hour(11),
+            HourActivity {
+                as_of_ms: at(0),
+                cut_off: interest_left(&freshness, 2.0),
+                ..HourActivity::default()
+            },
+        );
         assert!((total(&[sent]) - 1.0).abs() < 0.02);
         assert!((total(&[sent, opened]) - (1.0 - freshness.remaining(2.0))).abs() < 0.02);
     }

@@ -29,7 +29,11 @@ impl Slug {
         let valid = bytes.len() <= SLUG_CHARACTERS_MAX
             && bytes.first().is_some_and(|c| first(*c))
             && bytes.iter().all(|c| inner(*c));
-        if valid { Ok(Self(text.to_owned())) } else { Err(NotASlug) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotASlug)
+        }
     }
 
     /// The text.
@@ -81,7 +85,9 @@ impl RecipientKey {
     /// Hashes a caller's id with the secret that lives outside the store.
     pub fn derive(secret: &[u8; 32], tenant: TenantId, recipient_id: &str) -> Self {
         let mut hasher = blake3::Hasher::new_keyed(secret);
-        hasher.update(&tenant.0.to_le_bytes()).update(recipient_id.as_bytes());
+        hasher
+            .update(&tenant.0.to_le_bytes())
+            .update(recipient_id.as_bytes());
         let mut key = [0; 16];
         hasher.finalize_xof().fill(&mut key);
         Self(key)
@@ -120,7 +126,8 @@ mod tests {
 
     #[test]
     fn recipient_keys_depend_on_secret_tenant_and_id() {
-        let key = |secret: u8, tenant, id| RecipientKey::derive(&[secret; 32], TenantId(tenant), id);
+        let key =
+            |secret: u8, tenant, id| RecipientKey::derive(&[secret; 32], TenantId(tenant), id);
         assert_eq!(key(1, 1, "ann"), key(1, 1, "ann"));
         assert_ne!(key(1, 1, "ann"), key(2, 1, "ann"));
         assert_ne!(key(1, 1, "ann"), key(1, 2, "ann"));

@@ -125,7 +125,11 @@ mod tests {
     fn chosen(policy: &Policy, chances: Vec<f64>) -> Vec<f64> {
         let posteriors = vec![BetaShape::clamped(1.0, 1.0); chances.len()];
         let best = best(chances);
-        policy.probabilities(&Arms { posteriors: &posteriors, best: &best, progress: Progress::default() })
+        policy.probabilities(&Arms {
+            posteriors: &posteriors,
+            best: &best,
+            progress: Progress::default(),
+        })
     }
 
     fn every_policy() -> Vec<Policy> {
@@ -155,11 +159,7 @@ mod tests {
     fn no_arms_get_no_probabilities_and_one_arm_gets_all() {
         for policy in every_policy() {
             assert!(chosen(&policy, vec![]).is_empty());
-            assert_eq!(
-                chosen(&policy, vec![1.0]),
-                vec![1.0],
-                "{policy:?}"
-            );
+            assert_eq!(chosen(&policy, vec![1.0]), vec![1.0], "{policy:?}");
         }
     }
 

@@ -7,7 +7,8 @@ mod pooling;
 
 pub use pooling::{
     CellCounts, CellEvidence, CellPool, KAPPA_MAX, KAPPA_MIN, KAPPA_START, PoolLevels,
-    campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, reporting_kappa, reporting_prior,
+    campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, reporting_kappa,
+    reporting_prior,
 };
 
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,16 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::active_hours::ActiveHours;
 use crate::domain::activity::ActivityProfile;
 use crate::domain::cell::{CellId, Context, Lane, Trial};
+use crate::domain::civil::Zone;
+use crate::domain::decide::Reason;
 use crate::domain::event::{EventKind, HumanWeight};
 use crate::domain::experiment::{Experiment, FrequencyCap};
 use crate::domain::name::{ExperimentUid, VariantIndex};
+use crate::domain::send_time::Level;
+use crate::domain::snapshot::ChoiceLevel;
 
 /// Most touches remembered per recipient.
 pub const TOUCHES_MAX: usize = 32;
@@ -32,6 +37,8 @@ pub struct Recipient {
     pub suppression: Option<Suppression>,
     /// Hours of activity.
     pub activity: ActivityProfile,
+    /// Hours in which activity without a mail has counted.
+    pub active_hours: ActiveHours,
     /// Decisions still remembered, oldest first.
     pub touches: Vec<Touch>,
     /// Touches decided up to then were forgotten to make room, milliseconds since 1970; 0 for none.
@@ -90,8 +97,10 @@ pub struct Touch {
     pub answer: Answer,
     /// When it was decided, milliseconds since 1970.
     pub decided_at_ms: i64,
-    /// When it was or will be sent, milliseconds since 1970.
+    /// When it was or will be sent, as far as events have told, milliseconds since 1970.
     pub send_at_ms: i64,
+    /// When it was planned to be sent: the answer given, milliseconds since 1970.
+    pub planned_at_ms: i64,
     /// Fingerprint of the occasion; 0 for none.
     pub occasion: u64,
     /// Fingerprint of the request id; 0 for none.
@@ -116,6 +125,19 @@ pub struct Touch {
     pub value: f64,
     /// Whether the reply that counts was negative.
     pub replied_negative: bool,
+    /// Why it was answered so, for repeated answers.
+    pub basis: Basis,
+}
+
+/// Why a touch was answered so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// How the variant was chosen.
+    pub reason: Reason,
+    /// The level behind the variant.
+    pub choice_level: ChoiceLevel,
+    /// The level behind the time; none where the time was fixed.
+    pub time_level: Option<Level>,
 }
 
 /// What a touch answered.
@@ -168,11 +190,26 @@ impl Touch {
 
     /// The cell and trial of a touch that sends.
     pub fn trial(&self, half_life_hours: Option<f64>) -> Option<Trial> {
-        let Answer::Send { variant, context, lane, .. } = self.answer else {
+        let Answer::Send {
+            variant,
+            context,
+            lane,
+            ..
+        } = self.answer
+        else {
             return None;
         };
-        let id = CellId { experiment: self.experiment, variant, context, lane };
-        Some(Trial { id, sent_at: Timestamp::from_millisecond(self.send_at_ms).ok()?, half_life_hours })
+        let id = CellId {
+            experiment: self.experiment,
+            variant,
+            context,
+            lane,
+        };
+        Some(Trial {
+            id,
+            sent_at: Timestamp::from_millisecond(self.send_at_ms).ok()?,
+            half_life_hours,
+        })
     }
 
     /// Whether it sends.
@@ -187,21 +224,34 @@ impl Recipient {
     /// A record of which nothing is known, created now.
     pub fn new(now: Timestamp) -> Self {
         let now = now.as_millisecond();
-        Self { created_at_ms: now, updated_at_ms: now, ..Self::default() }
+        Self {
+            created_at_ms: now,
+            updated_at_ms: now,
+            ..Self::default()
+        }
     }
 
     /// The touch of a decision.
     pub fn touch_mut(&mut self, decision: u64) -> Option<&mut Touch> {
-        self.touches.iter_mut().find(|touch| touch.decision == decision)
+        self.touches
+            .iter_mut()
+            .find(|touch| touch.decision == decision)
     }
 
     /// The touch that answered a request id.
     pub fn touch_of_request(&self, request: u64) -> Option<&Touch> {
-        self.touches.iter().find(|touch| request != 0 && touch.request == request)
+        self.touches
+            .iter()
+            .find(|touch| request != 0 && touch.request == request)
     }
 
     /// The newest touch of this experiment and occasion whose attribution window is still open.
-    pub fn sticky_touch(&self, experiment: &Experiment, occasion: u64, now: Timestamp) -> Option<&Touch> {
+    pub fn sticky_touch(
+        &self,
+        experiment: &Experiment,
+        occasion: u64,
+        now: Timestamp,
+    ) -> Option<&Touch> {
         let window = experiment.settings.attribution_window_ms;
         self.touches.iter().rev().find(|touch| {
             touch.sends()
@@ -213,7 +263,8 @@ impl Recipient {
 
     /// Whether one more mail at this time would exceed the cap. Mails planned later within a period count too.
     pub fn is_capped(&self, cap: FrequencyCap, send_at_ms: i64) -> bool {
-        let within = |touch: &&Touch| touch.sends() && (touch.send_at_ms - send_at_ms).abs() < cap.period_ms;
+        let within =
+            |touch: &&Touch| touch.sends() && (touch.send_at_ms - send_at_ms).abs() < cap.period_ms;
         self.touches.iter().filter(within).count() >= cap.sends_max as usize
     }
 
@@ -225,8 +276,52 @@ impl Recipient {
             let oldest = self.touches.remove(0);
             self.forgotten_until_ms = self.forgotten_until_ms.max(oldest.decided_at_ms);
         }
-        let at = self.touches.partition_point(|other| other.decided_at_ms <= touch.decided_at_ms);
+        let at = self
+            .touches
+            .partition_point(|other| other.decided_at_ms <= touch.decided_at_ms);
         self.touches.insert(at, touch);
+    }
+
+    /// Marks the record as changed now; a record that starts again after an erasure is a new one.
+    pub fn mark_changed(&mut self, now: Timestamp) {
+        self.updated_at_ms = now.as_millisecond();
+        if self.erased_at_ms >= self.created_at_ms {
+            self.created_at_ms = self
+                .updated_at_ms
+                .max(self.erased_at_ms + i64::from(self.erased_at_ms > 0));
+        }
+    }
+
+    /// Whether there is anything but the bare fact of an erasure.
+    pub fn exists(&self) -> bool {
+        self.created_at_ms > self.erased_at_ms || self.erased_at_ms == 0
+    }
+
+    /// The zone to reckon in: the stored one if it is still a zone, else this default.
+    pub fn zone_or(&self, default: &Zone) -> Zone {
+        self.zone
+            .as_deref()
+            .and_then(|name| Zone::parse(name).ok())
+            .unwrap_or_else(|| default.clone())
+    }
+
+    /// Stores a zone. Hours that were reckoned in another zone until now move by the difference, to the hour.
+    pub fn set_zone(&mut self, zone: &Zone, until_now: &Zone, now: Timestamp) {
+        let hour = |zone: &Zone| zone.local_hour(now).hour_of_week().index() as i32;
+        let hours = (hour(zone) - hour(until_now) + 84).rem_euclid(168) - 84;
+        self.zone = Some(zone.name().to_owned());
+        if hours == 0 {
+            return;
+        }
+        self.activity.rotate(hours);
+        for touch in &mut self.touches {
+            touch.sent_local_minute =
+                (i32::from(touch.sent_local_minute) + hours * 60).rem_euclid(10_080) as u16;
+            for response in [&mut touch.open, &mut touch.click].into_iter().flatten() {
+                response.local_hour_of_week =
+                    (i32::from(response.local_hour_of_week) + hours).rem_euclid(168) as u8;
+            }
+        }
     }
 
     /// Whether a decision made at this time can no longer be known: forgotten, or before an erasure.
@@ -244,9 +339,15 @@ pub(crate) mod tests {
         Touch {
             decision,
             experiment: ExperimentUid(7),
-            answer: Answer::Send { variant: VariantIndex(0), context: Context::default(), lane: Lane::Policy, propensity: 0.5 },
+            answer: Answer::Send {
+                variant: VariantIndex(0),
+                context: Context::default(),
+                lane: Lane::Policy,
+                propensity: 0.5,
+            },
             decided_at_ms: at_ms,
             send_at_ms: at_ms,
+            planned_at_ms: at_ms,
             occasion: 0,
             request: decision,
             events: 0,
@@ -259,6 +360,11 @@ pub(crate) mod tests {
             click: None,
             value: 0.0,
             replied_negative: false,
+            basis: Basis {
+                reason: Reason::Policy,
+                choice_level: ChoiceLevel::Everyone,
+                time_level: None,
+            },
         }
     }
 
@@ -289,8 +395,17 @@ pub(crate) mod tests {
     fn the_cap_counts_sends_within_the_period_and_not_refusals() {
         let mut recipient = Recipient::new(ms(0));
         recipient.remember(touch(1, 0), ms(0));
-        recipient.remember(Touch { answer: Answer::DoNotSend(DoNotSend::Suppressed), ..touch(2, 10) }, ms(10));
-        let cap = |sends_max| FrequencyCap { sends_max, period_ms: 100 };
+        recipient.remember(
+            Touch {
+                answer: Answer::DoNotSend(DoNotSend::Suppressed),
+                ..touch(2, 10)
+            },
+            ms(10),
+        );
+        let cap = |sends_max| FrequencyCap {
+            sends_max,
+            period_ms: 100,
+        };
         assert!(recipient.is_capped(cap(1), 50));
         assert!(!recipient.is_capped(cap(2), 50));
         assert!(!recipient.is_capped(cap(1), 100));

@@ -15,11 +15,13 @@ mod circle;
 pub mod everyone;
 pub mod individuality;
 mod personal;
+mod portrait;
 mod search;
 
 pub use circle::CircularKernel;
 pub use everyone::EveryoneCurve;
 pub use individuality::Individuality;
+pub use portrait::Portrait;
 
 use personal::Rates;
 use search::{TAIL_HOURS, Valuation, ValueCurve, jittered};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::allocation::Allocation;
 use crate::domain::cell::{Cell, CellId, Context, Lane};
@@ -16,7 +17,8 @@ use crate::domain::name::VariantIndex;
 use crate::domain::policy::horizon::Progress;
 use crate::domain::policy::{Arms, Policy};
 use crate::domain::posterior::{
-    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, posterior,
+    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, campaign_prior, estimate_kappa,
+    pool_levels, pooled_cell_posterior, posterior,
 };
 use crate::domain::quadrature::{BestArm, best_arm};
 use crate::domain::shape::BetaShape;
@@ -43,7 +45,7 @@ pub fn default_curve(objective: Objective) -> DelayCurve {
 }
 
 /// The level of statistics behind a choice of variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChoiceLevel {
     /// The segment's or daypart's own data count materially.
     Segment,
@@ -111,7 +113,13 @@ struct Evidence {
 
 impl Snapshot {
     /// Builds the tables from the experiment's cells, all as of `as_of`.
-    pub fn build(experiment: Arc<Experiment>, cells: &BTreeMap<CellId, Cell>, beliefs: &Beliefs, version: u64, as_of: Timestamp) -> Self {
+    pub fn build(
+        experiment: Arc<Experiment>,
+        cells: &BTreeMap<CellId, Cell>,
+        beliefs: &Beliefs,
+        version: u64,
+        as_of: Timestamp,
+    ) -> Self {
         let evidence = Evidence::of(&experiment, cells);
         let live = experiment.live_variants();
         let rule = Rule::of(&experiment, evidence.sends());
@@ -122,7 +130,14 @@ impl Snapshot {
             [only] if *only == Context::default() => BTreeMap::new(),
             contexts => Table::by_context(&rule, &live, contexts, &evidence, beliefs),
         };
-        Self { experiment, version, as_of, rule, everyone, contexts }
+        Self {
+            experiment,
+            version,
+            as_of,
+            rule,
+            everyone,
+            contexts,
+        }
     }
 
     /// The table of a context: its own where it has data, everyone's otherwise; none when no variant is live.
@@ -133,7 +148,12 @@ impl Snapshot {
     /// A table of some of its candidates: Thompson sampling on a subset is not the full table renormalised, so it is computed afresh.
     /// None when none of them is a candidate.
     pub fn restricted(&self, table: &Table, eligible: &[VariantIndex]) -> Option<Table> {
-        let candidates = table.candidates.iter().copied().filter(|candidate| eligible.contains(&candidate.variant)).collect();
+        let candidates = table
+            .candidates
+            .iter()
+            .copied()
+            .filter(|candidate| eligible.contains(&candidate.variant))
+            .collect();
         Table::of(&self.rule, candidates, table.level)
     }
 
@@ -148,10 +168,17 @@ impl Snapshot {
 impl Rule {
     fn of(experiment: &Experiment, sends: f64) -> Self {
         let settings = &experiment.settings;
-        let progress = Progress { sends, planned_sends: settings.planned_sends as f64 };
+        let progress = Progress {
+            sends,
+            planned_sends: settings.planned_sends as f64,
+        };
         // What is explored in the last part of a campaign pays off for nobody.
         let floor = settings.floor * progress.remaining_share().unwrap_or(1.0);
-        Self { policy: settings.policy.clone(), progress, floor }
+        Self {
+            policy: settings.policy.clone(),
+            progress,
+            floor,
+        }
     }
 
     /// The horizon-scaled policy starts from the campaign's own level; the others from the tenant's.
@@ -159,8 +186,14 @@ impl Rule {
         if self.policy != Policy::HorizonThompson {
             return beliefs.clone();
         }
-        let counts: Vec<CellCounts> = live.iter().map(|variant| CellCounts::of(&evidence.pooled(*variant), &beliefs.curve)).collect();
-        Beliefs { prior: campaign_prior(beliefs.prior.mean, &counts), curve: beliefs.curve.clone() }
+        let counts: Vec<CellCounts> = live
+            .iter()
+            .map(|variant| CellCounts::of(&evidence.pooled(*variant), &beliefs.curve))
+            .collect();
+        Beliefs {
+            prior: campaign_prior(beliefs.prior.mean, &counts),
+            curve: beliefs.curve,
+        }
     }
 
     /// The policy over these candidates: fixed weights are given by position in the experiment.
@@ -168,8 +201,15 @@ impl Rule {
         let Policy::Fixed { weights } = &self.policy else {
             return self.policy.clone();
         };
-        let weight = |candidate: &Candidate| weights.get(usize::from(candidate.variant.0)).copied().unwrap_or(0.0);
-        Policy::Fixed { weights: candidates.iter().map(weight).collect() }
+        let weight = |candidate: &Candidate| {
+            weights
+                .get(usize::from(candidate.variant.0))
+                .copied()
+                .unwrap_or(0.0)
+        };
+        Policy::Fixed {
+            weights: candidates.iter().map(weight).collect(),
+        }
     }
 }
 
@@ -181,21 +221,37 @@ impl Evidence {
         let mut contexts = Vec::new();
         for (id, cell) in cells.iter().filter(|(id, _)| id.lane == Lane::Policy) {
             let exposure = cell.objective(experiment.settings.objective);
-            by_variant.entry(id.variant).or_default().entry(id.context).or_default().add(exposure);
+            by_variant
+                .entry(id.variant)
+                .or_default()
+                .entry(id.context)
+                .or_default()
+                .add(exposure);
             contexts.push(id.context);
         }
         contexts.sort_unstable();
         contexts.dedup();
-        Self { contexts, by_variant }
+        Self {
+            contexts,
+            by_variant,
+        }
     }
 
     fn cell(&self, variant: VariantIndex, context: Context) -> Exposure {
-        self.by_variant.get(&variant).and_then(|cells| cells.get(&context)).cloned().unwrap_or_default()
+        self.by_variant
+            .get(&variant)
+            .and_then(|cells| cells.get(&context))
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn pooled(&self, variant: VariantIndex) -> Exposure {
         let mut sum = Exposure::default();
-        self.by_variant.get(&variant).into_iter().flat_map(BTreeMap::values).for_each(|cell| sum.add(cell));
+        self.by_variant
+            .get(&variant)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .for_each(|cell| sum.add(cell));
         sum
     }
 
@@ -205,14 +261,23 @@ impl Evidence {
 
     /// Trials begun, whether answered or not.
     fn sends(&self) -> f64 {
-        self.by_variant.values().flat_map(BTreeMap::values).map(|cell| cell.trials.max(0.0)).sum()
+        self.by_variant
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|cell| cell.trials.max(0.0))
+            .sum()
     }
 }
 
 // === impl Table ===
 
 impl Table {
-    fn everyone(rule: &Rule, live: &[VariantIndex], evidence: &Evidence, beliefs: &Beliefs) -> Option<Self> {
+    fn everyone(
+        rule: &Rule,
+        live: &[VariantIndex],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> Option<Self> {
         let candidate = |variant: &VariantIndex| {
             let exposure = evidence.pooled(*variant);
             Candidate {
@@ -223,8 +288,14 @@ impl Table {
             }
         };
         let candidates: Vec<Candidate> = live.iter().map(candidate).collect();
-        let known = candidates.iter().any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
-        let level = if known { ChoiceLevel::Everyone } else { ChoiceLevel::Default };
+        let known = candidates
+            .iter()
+            .any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
+        let level = if known {
+            ChoiceLevel::Everyone
+        } else {
+            ChoiceLevel::Default
+        };
         Self::of(rule, candidates, level)
     }
 
@@ -236,25 +307,55 @@ impl Table {
         evidence: &Evidence,
         beliefs: &Beliefs,
     ) -> BTreeMap<Context, Arc<Table>> {
-        let rows: Vec<Vec<CellCounts>> =
-            live.iter().map(|variant| contexts.iter().map(|context| evidence.counts(*variant, *context, &beliefs.curve)).collect()).collect();
+        let rows: Vec<Vec<CellCounts>> = live
+            .iter()
+            .map(|variant| {
+                contexts
+                    .iter()
+                    .map(|context| evidence.counts(*variant, *context, &beliefs.curve))
+                    .collect()
+            })
+            .collect();
         let levels = pool_levels(&rows, beliefs.prior);
-        let kappa = estimate_kappa(&against_expectation(&rows, &levels), live.len() + contexts.len());
+        let kappa = estimate_kappa(
+            &against_expectation(&rows, &levels),
+            live.len() + contexts.len(),
+        );
         let mut tables = BTreeMap::new();
         for (at, context) in contexts.iter().enumerate() {
             let mut material = false;
-            let candidates = live.iter().zip(&rows).zip(&levels.arm_rates).map(|((variant, row), rate)| {
-                let own = evidence.cell(*variant, *context);
-                let counts = row.get(at).copied().unwrap_or_default();
-                let arm_trials: f64 = row.iter().map(|cell| cell.trials).sum();
-                let segment_level = levels.segment_levels.get(at).copied().unwrap_or(1.0);
-                let pool = CellPool { arm_rate: *rate, arm_trials, segment_level, kappa };
-                material |= counts.trials >= MATERIAL_SHARE * (counts.trials + kappa.min(arm_trials - counts.trials + 10.0));
-                let posterior = pooled_cell_posterior(&pool, &own, &beliefs.curve);
-                Candidate { variant: *variant, posterior, effective_trials: counts.trials, successes: counts.successes }
-            });
+            let candidates =
+                live.iter()
+                    .zip(&rows)
+                    .zip(&levels.arm_rates)
+                    .map(|((variant, row), rate)| {
+                        let own = evidence.cell(*variant, *context);
+                        let counts = row.get(at).copied().unwrap_or_default();
+                        let arm_trials: f64 = row.iter().map(|cell| cell.trials).sum();
+                        let segment_level = levels.segment_levels.get(at).copied().unwrap_or(1.0);
+                        let pool = CellPool {
+                            arm_rate: *rate,
+                            arm_trials,
+                            segment_level,
+                            kappa,
+                        };
+                        material |= counts.trials
+                            >= MATERIAL_SHARE
+                                * (counts.trials + kappa.min(arm_trials - counts.trials + 10.0));
+                        let posterior = pooled_cell_posterior(&pool, &own, &beliefs.curve);
+                        Candidate {
+                            variant: *variant,
+                            posterior,
+                            effective_trials: counts.trials,
+                            successes: counts.successes,
+                        }
+                    });
             let candidates: Vec<Candidate> = candidates.collect();
-            let level = if material { ChoiceLevel::Segment } else { ChoiceLevel::Everyone };
+            let level = if material {
+                ChoiceLevel::Segment
+            } else {
+                ChoiceLevel::Everyone
+            };
             if let Some(table) = Self::of(rule, candidates, level) {
                 tables.insert(*context, Arc::new(table));
             }
@@ -263,27 +364,49 @@ impl Table {
     }
 
     fn of(rule: &Rule, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
-        let posteriors: Vec<BetaShape> = candidates.iter().map(|candidate| candidate.posterior).collect();
+        let posteriors: Vec<BetaShape> = candidates
+            .iter()
+            .map(|candidate| candidate.posterior)
+            .collect();
         let best = best_arm(&posteriors);
-        let arms = Arms { posteriors: &posteriors, best: &best, progress: rule.progress };
+        let arms = Arms {
+            posteriors: &posteriors,
+            best: &best,
+            progress: rule.progress,
+        };
         let probabilities = rule.policy_over(&candidates).probabilities(&arms);
         let allocation = Allocation::new(&probabilities, rule.floor)
             .or_else(|_| Allocation::new(&vec![1.0; candidates.len()], 0.0))
             .ok()?;
-        Some(Self { candidates, best, allocation, level })
+        Some(Self {
+            candidates,
+            best,
+            allocation,
+            level,
+        })
     }
 
     /// Position of a variant among the candidates.
     pub fn position(&self, variant: VariantIndex) -> Option<usize> {
-        self.candidates.iter().position(|candidate| candidate.variant == variant)
+        self.candidates
+            .iter()
+            .position(|candidate| candidate.variant == variant)
     }
 }
 
 fn against_expectation(rows: &[Vec<CellCounts>], levels: &PoolLevels) -> Vec<CellEvidence> {
-    let expected = |rate: &f64, at: usize| rate * levels.segment_levels.get(at).copied().unwrap_or(1.0);
+    let expected =
+        |rate: &f64, at: usize| rate * levels.segment_levels.get(at).copied().unwrap_or(1.0);
     rows.iter()
         .zip(&levels.arm_rates)
-        .flat_map(|(row, rate)| row.iter().enumerate().map(move |(at, counts)| CellEvidence { counts: *counts, expected_rate: expected(rate, at) }))
+        .flat_map(|(row, rate)| {
+            row.iter()
+                .enumerate()
+                .map(move |(at, counts)| CellEvidence {
+                    counts: *counts,
+                    expected_rate: expected(rate, at),
+                })
+        })
         .collect()
 }
 
@@ -294,17 +417,47 @@ mod tests {
     use crate::domain::name::{ExperimentUid, Slug};
 
     fn beliefs() -> Beliefs {
-        Beliefs { prior: Prior { mean: 0.1, weight: 10.0 }, curve: DelayCurve::instant() }
+        Beliefs {
+            prior: Prior {
+                mean: 0.1,
+                weight: 10.0,
+            },
+            curve: DelayCurve::instant(),
+        }
     }
 
     fn cell(variant: u16, segment: u8, lane: Lane, trials: f64, successes: f64) -> (CellId, Cell) {
-        let id = CellId { experiment: ExperimentUid(7), variant: VariantIndex(variant), context: Context { segment, daypart: 0 }, lane };
-        let click = Exposure { trials, successes, ..Exposure::default() };
-        (id, Cell { click, ..Cell::default() })
+        let id = CellId {
+            experiment: ExperimentUid(7),
+            variant: VariantIndex(variant),
+            context: Context {
+                segment,
+                daypart: 0,
+            },
+            lane,
+        };
+        let click = Exposure {
+            trials,
+            successes,
+            ..Exposure::default()
+        };
+        (
+            id,
+            Cell {
+                click,
+                ..Cell::default()
+            },
+        )
     }
 
     fn build(experiment: Experiment, cells: Vec<(CellId, Cell)>) -> Snapshot {
-        Snapshot::build(Arc::new(experiment), &cells.into_iter().collect(), &beliefs(), 1, Timestamp::UNIX_EPOCH)
+        Snapshot::build(
+            Arc::new(experiment),
+            &cells.into_iter().collect(),
+            &beliefs(),
+            1,
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -312,7 +465,11 @@ mod tests {
         let snapshot = build(campaign(4), Vec::new());
         let table = snapshot.table(Context::default()).unwrap();
         assert_eq!(table.level, ChoiceLevel::Default);
-        table.allocation.probabilities().iter().for_each(|p| assert!((p - 0.25).abs() < 1e-9));
+        table
+            .allocation
+            .probabilities()
+            .iter()
+            .for_each(|p| assert!((p - 0.25).abs() < 1e-9));
     }
 
     #[test]
@@ -324,7 +481,9 @@ mod tests {
         ];
         let snapshot = build(campaign(2), cells);
         let table = snapshot.everyone().unwrap();
-        assert!(table.allocation.propensity(1) > 0.97 && table.allocation.propensity(0) >= 0.01 - 1e-12);
+        assert!(
+            table.allocation.propensity(1) > 0.97 && table.allocation.propensity(0) >= 0.01 - 1e-12
+        );
     }
 
     #[test]
@@ -338,18 +497,46 @@ mod tests {
             cell(1, 2, Lane::Policy, 20_000.0, 3_000.0),
         ];
         let snapshot = build(experiment, cells);
-        let share = |segment| snapshot.table(Context { segment, daypart: 0 }).unwrap().allocation.propensity(0);
-        assert!(share(1) > 0.95 && share(2) < 0.05, "{} {}", share(1), share(2));
-        assert_eq!(snapshot.table(Context { segment: 1, daypart: 0 }).unwrap().level, ChoiceLevel::Segment);
+        let share = |segment| {
+            snapshot
+                .table(Context {
+                    segment,
+                    daypart: 0,
+                })
+                .unwrap()
+                .allocation
+                .propensity(0)
+        };
+        assert!(
+            share(1) > 0.95 && share(2) < 0.05,
+            "{} {}",
+            share(1),
+            share(2)
+        );
+        assert_eq!(
+            snapshot
+                .table(Context {
+                    segment: 1,
+                    daypart: 0
+                })
+                .unwrap()
+                .level,
+            ChoiceLevel::Segment
+        );
     }
 
     #[test]
     fn a_subset_is_computed_afresh() {
-        let cells = (0..3).map(|v| cell(v, 0, Lane::Policy, 500.0, 50.0 + 5.0 * f64::from(v))).collect();
+        let cells = (0..3)
+            .map(|v| cell(v, 0, Lane::Policy, 500.0, 50.0 + 5.0 * f64::from(v)))
+            .collect();
         let snapshot = build(campaign(3), cells);
         let table = snapshot.everyone().unwrap();
-        let subset = snapshot.restricted(table, &[VariantIndex(0), VariantIndex(2)]).unwrap();
-        let renormalised = table.best.probability[0] / (table.best.probability[0] + table.best.probability[2]);
+        let subset = snapshot
+            .restricted(table, &[VariantIndex(0), VariantIndex(2)])
+            .unwrap();
+        let renormalised =
+            table.best.probability[0] / (table.best.probability[0] + table.best.probability[2]);
         assert_eq!(subset.candidates.len(), 2);
         assert!((subset.best.probability[0] - renormalised).abs() > 1e-3);
         assert!(snapshot.restricted(table, &[]).is_none());
@@ -359,11 +546,20 @@ mod tests {
     fn fixed_weights_follow_their_variants_when_others_leave() {
         use crate::domain::experiment::VariantState;
         let mut experiment = campaign(3);
-        experiment.settings.policy = Policy::Fixed { weights: vec![1.0, 2.0, 3.0] };
+        experiment.settings.policy = Policy::Fixed {
+            weights: vec![1.0, 2.0, 3.0],
+        };
         experiment.settings.floor = 0.0;
-        experiment.move_variant("v0", VariantState::Paused, "").unwrap();
+        experiment
+            .move_variant("v0", VariantState::Paused, "")
+            .unwrap();
         let snapshot = build(experiment, Vec::new());
-        let probabilities = snapshot.everyone().unwrap().allocation.probabilities().to_vec();
+        let probabilities = snapshot
+            .everyone()
+            .unwrap()
+            .allocation
+            .probabilities()
+            .to_vec();
         assert!((probabilities[0] - 0.4).abs() < 1e-9 && (probabilities[1] - 0.6).abs() < 1e-9);
     }
 }

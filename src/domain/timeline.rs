@@ -50,11 +50,26 @@ mod tests {
 
     #[test]
     fn hours_add_up_kind_by_kind() {
-        let mut sum = HourCounts { decided: 1, ..HourCounts::default() };
-        let mut part = HourCounts { decided: 2, value: 1.5, ..HourCounts::default() };
+        let mut sum = HourCounts {
+            decided: 1,
+            ..HourCounts::default()
+        };
+        let mut part = HourCounts {
+            decided: 2,
+            value: 1.5,
+            ..HourCounts::default()
+        };
         part.count(EventKind::Clicked, 3);
         sum.merge(&part);
         sum.merge(&part);
-        assert_eq!((sum.decided, sum.of(EventKind::Clicked), sum.of(EventKind::Opened), sum.value), (5, 6, 0, 3.0));
+        assert_eq!(
+            (
+                sum.decided,
+                sum.of(EventKind::Clicked),
+                sum.of(EventKind::Opened),
+                sum.value
+            ),
+            (5, 6, 0, 3.0)
+        );
     }
 }

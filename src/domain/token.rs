@@ -100,14 +100,23 @@ impl TokenKeys {
         if text.len() > TOKEN_CHARACTERS_MAX {
             return Err(TokenError::Malformed);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Malformed)?;
-        let (body, found) = bytes.split_at_checked(BODY_BYTES).ok_or(TokenError::Malformed)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| TokenError::Malformed)?;
+        let (body, found) = bytes
+            .split_at_checked(BODY_BYTES)
+            .ok_or(TokenError::Malformed)?;
         let found: [u8; TAG_BYTES] = found.try_into().map_err(|_| TokenError::Malformed)?;
-        let [format, key_id, ..] = *body else { return Err(TokenError::Malformed) };
+        let [format, key_id, ..] = *body else {
+            return Err(TokenError::Malformed);
+        };
         if format != FORMAT {
             return Err(TokenError::UnknownKey);
         }
-        let key = std::iter::once(&self.signing).chain(&self.retired).find(|key| key.id == key_id).ok_or(TokenError::UnknownKey)?;
+        let key = std::iter::once(&self.signing)
+            .chain(&self.retired)
+            .find(|key| key.id == key_id)
+            .ok_or(TokenError::UnknownKey)?;
         if !equal_in_constant_time(&tag(&key.secret, body), &found) {
             return Err(TokenError::Forged);
         }
@@ -117,13 +126,21 @@ impl TokenKeys {
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TokenKeys(signing {}, {} retired)", self.signing.id, self.retired.len())
+        write!(
+            f,
+            "TokenKeys(signing {}, {} retired)",
+            self.signing.id,
+            self.retired.len()
+        )
     }
 }
 
 fn tag(secret: &[u8; 32], body: &[u8]) -> [u8; TAG_BYTES] {
     let mut tag = [0; TAG_BYTES];
-    blake3::Hasher::new_keyed(secret).update(body).finalize_xof().fill(&mut tag);
+    blake3::Hasher::new_keyed(secret)
+        .update(body)
+        .finalize_xof()
+        .fill(&mut tag);
     tag
 }
 
@@ -141,7 +158,13 @@ impl DecisionToken {
             | u8::from(self.measurable) << 2
             | u8::from(self.exposure_recorded) << 3;
         let mut bytes = Vec::with_capacity(BODY_BYTES + TAG_BYTES);
-        bytes.extend_from_slice(&[FORMAT, key_id, flags, self.context.segment, self.context.daypart]);
+        bytes.extend_from_slice(&[
+            FORMAT,
+            key_id,
+            flags,
+            self.context.segment,
+            self.context.daypart,
+        ]);
         bytes.extend_from_slice(&self.tenant.0.to_le_bytes());
         bytes.extend_from_slice(&self.experiment.0.to_le_bytes());
         bytes.extend_from_slice(&self.variant.0.to_le_bytes());
@@ -168,7 +191,11 @@ impl DecisionToken {
             occasion: u64::from_le_bytes(reader.take()?),
             decision: u64::from_le_bytes(reader.take()?),
             context: Context { segment, daypart },
-            lane: if flags & 1 == 0 { Lane::Policy } else { Lane::Holdout },
+            lane: if flags & 1 == 0 {
+                Lane::Policy
+            } else {
+                Lane::Holdout
+            },
             trial_on_decision: flags & 2 != 0,
             measurable: flags & 4 != 0,
             exposure_recorded: flags & 8 != 0,
@@ -201,7 +228,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn keys(id: u8) -> TokenKeys {
-        TokenKeys::new(TokenKey { id, secret: [id; 32] }, Vec::new())
+        TokenKeys::new(
+            TokenKey {
+                id,
+                secret: [id; 32],
+            },
+            Vec::new(),
+        )
     }
 
     fn token() -> DecisionToken {
@@ -209,7 +242,10 @@ mod tests {
             tenant: TenantId(1),
             experiment: ExperimentUid(0xfeed),
             variant: VariantIndex(999),
-            context: Context { segment: 64, daypart: 8 },
+            context: Context {
+                segment: 64,
+                daypart: 8,
+            },
             lane: Lane::Holdout,
             recipient: RecipientKey([9; 16]),
             propensity: 0.1234567890123,
@@ -236,14 +272,26 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut forged = bytes.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
-            assert!(keys(1).verify(&URL_SAFE_NO_PAD.encode(forged)).is_err(), "bit {bit}");
+            assert!(
+                keys(1).verify(&URL_SAFE_NO_PAD.encode(forged)).is_err(),
+                "bit {bit}"
+            );
         }
     }
 
     #[test]
     fn retired_keys_verify_and_unknown_ones_do_not() {
         let old = keys(1).sign(&token());
-        let rotated = TokenKeys::new(TokenKey { id: 2, secret: [2; 32] }, vec![TokenKey { id: 1, secret: [1; 32] }]);
+        let rotated = TokenKeys::new(
+            TokenKey {
+                id: 2,
+                secret: [2; 32],
+            },
+            vec![TokenKey {
+                id: 1,
+                secret: [1; 32],
+            }],
+        );
         assert!(rotated.verify(&old).is_ok());
         assert_eq!(keys(2).verify(&old), Err(TokenError::UnknownKey));
     }

@@ -58,19 +58,32 @@ records! {
 
 /// The stored form of a record.
 pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
-    let payload = postcard::to_stdvec(record).map_err(|error| StoreError::Corrupt { what: error.to_string(), place: R::NAME.to_owned() })?;
+    let payload = postcard::to_stdvec(record).map_err(|error| StoreError::Corrupt {
+        what: error.to_string(),
+        place: R::NAME.to_owned(),
+    })?;
     Ok(envelope::seal(R::KIND, R::VERSION, &payload))
 }
 
 /// Reads a stored record. Errors: damaged, of another kind, or of a newer format.
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
-    let corrupt = |what: String| StoreError::Corrupt { what, place: R::NAME.to_owned() };
+    let corrupt = |what: String| StoreError::Corrupt {
+        what,
+        place: R::NAME.to_owned(),
+    };
     let envelope = envelope::open(bytes).map_err(|error| error.at(R::NAME))?;
     if envelope.kind != R::KIND {
-        return Err(corrupt(format!("record of kind {} where kind {} belongs", envelope.kind, R::KIND)));
+        return Err(corrupt(format!(
+            "record of kind {} where kind {} belongs",
+            envelope.kind,
+            R::KIND
+        )));
     }
     if envelope.version > R::VERSION {
-        return Err(StoreError::NewerFormat { found: envelope.version.into(), supported: R::VERSION.into() });
+        return Err(StoreError::NewerFormat {
+            found: envelope.version.into(),
+            supported: R::VERSION.into(),
+        });
     }
     postcard::from_bytes(envelope.payload).map_err(|error| corrupt(error.to_string()))
 }
@@ -226,7 +239,12 @@ pub mod key {
                 let experiment = ExperimentUid(u64::from_be_bytes(self.take()?));
                 let variant = VariantIndex(u16::from_be_bytes(self.take()?));
                 let [segment, daypart, lane] = self.take()?;
-                Some(CellId { experiment, variant, context: Context { segment, daypart }, lane: lane_of(lane)? })
+                Some(CellId {
+                    experiment,
+                    variant,
+                    context: Context { segment, daypart },
+                    lane: lane_of(lane)?,
+                })
             }
         }
 
@@ -256,7 +274,15 @@ pub mod key {
             let variant = VariantIndex(u16::from_be_bytes(parts.take()?));
             let [lane] = parts.take()?;
             let hour = (u32::from_be_bytes(parts.take()?) ^ 1 << 31) as i32;
-            Some((tenant, TimelineSlot { experiment, variant, lane: lane_of(lane)?, hour }))
+            Some((
+                tenant,
+                TimelineSlot {
+                    experiment,
+                    variant,
+                    lane: lane_of(lane)?,
+                    hour,
+                },
+            ))
         }
 
         /// An activity hour's key.
@@ -273,20 +299,34 @@ pub mod key {
 pub struct MergeRecords;
 
 impl Merge for MergeRecords {
-    fn merge(&self, _key: &[u8], existing: Option<&[u8]>, operand: &[u8]) -> Result<Option<Vec<u8>>, MergeError> {
+    fn merge(
+        &self,
+        _key: &[u8],
+        existing: Option<&[u8]>,
+        operand: &[u8],
+    ) -> Result<Option<Vec<u8>>, MergeError> {
         let kind = operand.first().copied();
         let merged = match kind {
             Some(Cell::KIND) => merged(existing, operand, Cell::merge),
             Some(HourCounts::KIND) => merged(existing, operand, HourCounts::merge),
             Some(HourActivity::KIND) => merged(existing, operand, HourActivity::merge),
             Some(Individuality::KIND) => merged(existing, operand, Individuality::merge),
-            _ => Err(StoreError::Corrupt { what: format!("records of kind {kind:?} do not merge"), place: "merge".to_owned() }),
+            _ => Err(StoreError::Corrupt {
+                what: format!("records of kind {kind:?} do not merge"),
+                place: "merge".to_owned(),
+            }),
         };
-        merged.map(Some).map_err(|error| MergeError { reason: error.to_string() })
+        merged.map(Some).map_err(|error| MergeError {
+            reason: error.to_string(),
+        })
     }
 }
 
-fn merged<R: Record>(existing: Option<&[u8]>, operand: &[u8], merge: fn(&mut R, &R)) -> Result<Vec<u8>, StoreError> {
+fn merged<R: Record>(
+    existing: Option<&[u8]>,
+    operand: &[u8],
+    merge: fn(&mut R, &R),
+) -> Result<Vec<u8>, StoreError> {
     let Some(existing) = existing else {
         return decode::<R>(operand).map(|_| operand.to_vec());
     };
@@ -300,23 +340,50 @@ mod tests {
     use super::*;
 
     fn id() -> CellId {
-        CellId { experiment: ExperimentUid(u64::MAX), variant: VariantIndex(999), context: Context { segment: 64, daypart: 8 }, lane: Lane::Holdout }
+        CellId {
+            experiment: ExperimentUid(u64::MAX),
+            variant: VariantIndex(999),
+            context: Context {
+                segment: 64,
+                daypart: 8,
+            },
+            lane: Lane::Holdout,
+        }
     }
 
     #[test]
     fn keys_say_what_was_put_into_them() {
         let tenant = TenantId(3);
-        assert_eq!(key::parse::cell(&key::cell(tenant, id())), Some((tenant, id())));
-        assert_eq!(key::parse::planned(&key::planned(tenant, -7, id())), Some((-7, tenant, id())));
-        let slot = key::TimelineSlot { experiment: ExperimentUid(1), variant: VariantIndex(2), lane: Lane::Policy, hour: -3 };
-        assert_eq!(key::parse::timeline(&key::timeline(tenant, slot)), Some((tenant, slot)));
-        assert_eq!(key::parse::hour(&key::hour(tenant, 167)), Some((tenant, 167)));
+        assert_eq!(
+            key::parse::cell(&key::cell(tenant, id())),
+            Some((tenant, id()))
+        );
+        assert_eq!(
+            key::parse::planned(&key::planned(tenant, -7, id())),
+            Some((-7, tenant, id()))
+        );
+        let slot = key::TimelineSlot {
+            experiment: ExperimentUid(1),
+            variant: VariantIndex(2),
+            lane: Lane::Policy,
+            hour: -3,
+        };
+        assert_eq!(
+            key::parse::timeline(&key::timeline(tenant, slot)),
+            Some((tenant, slot))
+        );
+        assert_eq!(
+            key::parse::hour(&key::hour(tenant, 167)),
+            Some((tenant, 167))
+        );
         assert_eq!(key::parse::cell(b"c"), None);
     }
 
     #[test]
     fn planned_cells_sort_by_time() {
-        let keys: Vec<Vec<u8>> = [-5, 0, 7].map(|until| key::planned(TenantId(1), until, id())).to_vec();
+        let keys: Vec<Vec<u8>> = [-5, 0, 7]
+            .map(|until| key::planned(TenantId(1), until, id()))
+            .to_vec();
         assert!(keys.is_sorted());
     }
 
@@ -324,15 +391,31 @@ mod tests {
     fn a_newer_format_is_refused_and_another_kind_is_damage() {
         let payload = postcard::to_stdvec(&LastUid(5)).unwrap();
         let newer = envelope::seal(LastUid::KIND, LastUid::VERSION + 1, &payload);
-        assert!(matches!(decode::<LastUid>(&newer), Err(StoreError::NewerFormat { found: 2, supported: 1 })));
-        assert!(matches!(decode::<Cell>(&encode(&LastUid(5)).unwrap()), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(
+            decode::<LastUid>(&newer),
+            Err(StoreError::NewerFormat {
+                found: 2,
+                supported: 1
+            })
+        ));
+        assert!(matches!(
+            decode::<Cell>(&encode(&LastUid(5)).unwrap()),
+            Err(StoreError::Corrupt { .. })
+        ));
     }
 
     #[test]
     fn parts_of_a_cell_merge_and_damage_is_reported() {
-        let cell = Cell { as_of_ms: 1, value_sum: 2.0, ..Cell::default() };
+        let cell = Cell {
+            as_of_ms: 1,
+            value_sum: 2.0,
+            ..Cell::default()
+        };
         let bytes = encode(&cell).unwrap();
-        let merged = MergeRecords.merge(b"c", Some(&bytes), &bytes).unwrap().unwrap();
+        let merged = MergeRecords
+            .merge(b"c", Some(&bytes), &bytes)
+            .unwrap()
+            .unwrap();
         assert_eq!(decode::<Cell>(&merged).unwrap().value_sum, 4.0);
         let mut damaged = bytes.clone();
         damaged[9] ^= 4;

@@ -48,7 +48,10 @@ impl Progress {
 /// Probability that each arm is best under the narrowed posteriors, in the order of the arms; sums to one.
 pub fn probabilities(posteriors: &[BetaShape], progress: Progress) -> Vec<f64> {
     let budget = progress.budget();
-    let narrowed: Vec<BetaShape> = posteriors.iter().map(|posterior| narrow(posterior, budget)).collect();
+    let narrowed: Vec<BetaShape> = posteriors
+        .iter()
+        .map(|posterior| narrow(posterior, budget))
+        .collect();
     normalised(best_arm(&narrowed).probability)
 }
 
@@ -66,13 +69,23 @@ mod tests {
     }
 
     fn share_of_worse(sends: f64, planned_sends: f64) -> f64 {
-        probabilities(&arms(), Progress { sends, planned_sends })[0]
+        probabilities(
+            &arms(),
+            Progress {
+                sends,
+                planned_sends,
+            },
+        )[0]
     }
 
     #[test]
     fn the_nearer_the_end_the_less_it_explores() {
-        let shares = [1e9, 20_000.0, 4_000.0, 2_100.0].map(|planned| share_of_worse(2_000.0, planned));
-        assert!(shares.is_sorted_by(|early, late| early > late), "{shares:?}");
+        let shares =
+            [1e9, 20_000.0, 4_000.0, 2_100.0].map(|planned| share_of_worse(2_000.0, planned));
+        assert!(
+            shares.is_sorted_by(|early, late| early > late),
+            "{shares:?}"
+        );
         let thompson = best_arm(&arms()).probability[0];
         assert!((shares[0] - thompson).abs() < 1e-3);
     }
@@ -80,7 +93,10 @@ mod tests {
     #[test]
     fn without_an_end_it_explores_as_far_as_it_has_come() {
         assert!(share_of_worse(2_000.0, 0.0) < share_of_worse(200_000.0, 0.0));
-        assert_eq!(share_of_worse(2_000.0, 1_000.0), share_of_worse(2_000.0, 0.0));
+        assert_eq!(
+            share_of_worse(2_000.0, 1_000.0),
+            share_of_worse(2_000.0, 0.0)
+        );
     }
 
     #[test]

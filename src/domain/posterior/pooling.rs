@@ -50,7 +50,10 @@ pub struct CellCounts {
 impl CellCounts {
     /// Effective trials and successes of an exposure, neither below 0.
     pub fn of(exposure: &Exposure, curve: &DelayCurve) -> Self {
-        Self { trials: exposure.effective_trials(curve).max(0.0), successes: exposure.successes.max(0.0) }
+        Self {
+            trials: exposure.effective_trials(curve).max(0.0),
+            successes: exposure.successes.max(0.0),
+        }
     }
 }
 
@@ -210,7 +213,8 @@ pub fn reporting_prior(tenant_rate: f64, variants: &[CellCounts]) -> Prior {
 /// the pooled rate; m_0 is the expected rate, w = 10. Variants of one campaign share a level, so a common start costs nothing and saves early sends.
 pub fn campaign_prior(expected_rate: f64, variants: &[CellCounts]) -> Prior {
     let mean = |weight_of: &dyn Fn(f64) -> f64| {
-        let (mut successes, mut trials) = (DECIDING_MEAN_WEIGHT * expected_rate, DECIDING_MEAN_WEIGHT);
+        let (mut successes, mut trials) =
+            (DECIDING_MEAN_WEIGHT * expected_rate, DECIDING_MEAN_WEIGHT);
         for variant in variants {
             let weight = weight_of(variant.trials.max(0.0));
             successes += weight * variant.successes.max(0.0);
@@ -218,13 +222,17 @@ pub fn campaign_prior(expected_rate: f64, variants: &[CellCounts]) -> Prior {
         }
         (successes / trials).clamp(MEAN_MARGIN, 1.0 - MEAN_MARGIN)
     };
-    let kappa = |m: f64| (1.0 / (DECIDING_EFFECT_SD * DECIDING_EFFECT_SD * m * (1.0 - m)) - 1.0).max(2.0);
+    let kappa =
+        |m: f64| (1.0 / (DECIDING_EFFECT_SD * DECIDING_EFFECT_SD * m * (1.0 - m)) - 1.0).max(2.0);
     let mut m = mean(&|_| 1.0);
     for _ in 0..2 {
         let kappa = kappa(m);
         m = mean(&|trials| kappa / (kappa + trials));
     }
-    Prior { mean: m, weight: kappa(m) }
+    Prior {
+        mean: m,
+        weight: kappa(m),
+    }
 }
 
 #[cfg(test)]

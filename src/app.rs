@@ -1,0 +1,225 @@
+//! The use cases: load, ask the domain, commit. Called by gRPC, the command line and simulations alike.
+//!
+//! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
+mod clock;
+mod decisions;
+mod error;
+mod experiments;
+mod feedback;
+mod ledger;
+mod load;
+mod recipients;
+mod registry;
+mod results;
+mod writes;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use decisions::{
+    Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
+};
+pub use error::{AppError, Kind, Violation};
+pub use experiments::{ExperimentPage, ListRequest, NewExperiment, SettingsChange};
+pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
+pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
+pub use results::{HoldoutResults, Results, SampleRatio, VariantResults};
+
+use crate::domain::civil::Zone;
+use crate::domain::decide::Allowed;
+use crate::domain::draws::Seed;
+use crate::domain::name::{RecipientKey, TenantId};
+use crate::domain::recipient::{Consent, ConsentLevel};
+use crate::domain::send_time::SendTimeModel;
+use crate::domain::token::TokenKeys;
+use crate::store::records::{self, Record, StoreIdentity, key};
+use crate::store::{Engine, Partition, StoreError};
+
+use ledger::TenantHours;
+use registry::Registry;
+
+/// What an operator may set about decisions.
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// Zone of recipients whose zone is unknown.
+    pub default_zone: Zone,
+    /// Consent of recipients who have not said.
+    pub default_consent: ConsentLevel,
+    /// Holdout share of experiments that do not say.
+    pub default_holdout_share: f64,
+    /// Floor of experiments that do not say.
+    pub default_floor: f64,
+}
+
+/// The secrets of a server, which live outside the store.
+#[derive(Clone)]
+pub struct AppKeys {
+    /// Hashes recipients.
+    pub recipient: [u8; 32],
+    /// Sign and verify decision ids.
+    pub tokens: TokenKeys,
+}
+
+/// hermod itself, on any engine and clock.
+pub struct App {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    keys: AppKeys,
+    seed: Seed,
+    settings: AppSettings,
+    registry: Registry,
+    hours: TenantHours,
+    model: ArcSwap<SendTimeModel>,
+    changes: tokio::sync::watch::Sender<u64>,
+}
+
+/// Records that could not be read at start; they are left alone and everything else is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Experiments read.
+    pub experiments: usize,
+    /// Cells read.
+    pub cells: usize,
+    /// What could not be read: where, and why.
+    pub unreadable: Vec<String>,
+}
+
+// === impl App ===
+
+impl App {
+    /// Opens the use cases on an engine: checks that the keys fit the store, and loads experiments and sums.
+    ///
+    /// `seed` is used for a new store only; a store keeps the seed it was created with.
+    pub async fn open(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        keys: AppKeys,
+        seed: Seed,
+        settings: AppSettings,
+    ) -> Result<(Self, LoadReport), AppError> {
+        let seed = identify(engine.as_ref(), clock.as_ref(), &keys, seed).await?;
+        let app = Self {
+            engine,
+            clock,
+            keys,
+            seed,
+            settings,
+            registry: Registry::default(),
+            hours: TenantHours::default(),
+            model: ArcSwap::from_pointee(SendTimeModel::default()),
+            changes: tokio::sync::watch::Sender::new(0),
+        };
+        let report = app.load().await?;
+        app.refresh();
+        Ok((app, report))
+    }
+
+    /// Now, by the clock that was passed in.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The defaults that experiments and recipients fall back to.
+    pub fn settings(&self) -> &AppSettings {
+        &self.settings
+    }
+
+    /// Whether the store can be read and written.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.engine.health()
+    }
+
+    /// The engine's counters.
+    pub fn engine_statistics(&self) -> crate::store::EngineStatistics {
+        self.engine.statistics()
+    }
+
+    /// Counts refreshes in which something changed; wakes whoever watches results.
+    pub fn watch_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Recomputes what has changed since the last call: planned trials that are due, allocations, everybody's hours.
+    ///
+    /// Decisions read only what this prepared; call it at the refresh interval.
+    pub fn refresh(&self) {
+        let now = self.now();
+        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective, now);
+        let changed = self
+            .registry
+            .lives()
+            .into_iter()
+            .filter(|live| live.refresh(now, &expected))
+            .count();
+        if let Some(model) = self.hours.refreshed_model(now, &self.model.load()) {
+            self.model.store(Arc::new(model));
+        }
+        if changed > 0 {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Waits until everything committed so far is durable.
+    pub async fn flush(&self) -> Result<(), AppError> {
+        Ok(self.engine.flush().await?)
+    }
+
+    fn recipient_key(&self, tenant: TenantId, recipient_id: &str) -> RecipientKey {
+        RecipientKey::derive(&self.keys.recipient, tenant, recipient_id)
+    }
+
+    fn partition_of(&self, recipient: RecipientKey) -> Partition {
+        Partition(recipient.partition(self.engine.partitions()))
+    }
+
+    fn allowed(&self, consent: &Consent) -> Allowed {
+        let level = |said: Option<ConsentLevel>| said.unwrap_or(self.settings.default_consent);
+        Allowed {
+            timing: level(consent.timing),
+            content: level(consent.content),
+        }
+    }
+}
+
+/// Experiments, identity and numbers live in the first partition.
+const HOME: Partition = Partition(0);
+
+/// Reads the store's identity and compares it, or writes it into a new store.
+async fn identify(
+    engine: &dyn Engine,
+    clock: &dyn Clock,
+    keys: &AppKeys,
+    seed: Seed,
+) -> Result<Seed, AppError> {
+    let fingerprint = *blake3::keyed_hash(&keys.recipient, b"hermod recipient key")
+        .as_bytes()
+        .first_chunk::<16>()
+        .unwrap_or(&[0; 16]);
+    if let Some(stored) = engine.read(HOME, key::IDENTITY).await? {
+        let identity: StoreIdentity = records::decode(&stored.value)?;
+        if identity.recipient_key_fingerprint != fingerprint {
+            return Err(AppError::foreign_keys());
+        }
+        return Ok(Seed(identity.seed));
+    }
+    let identity = StoreIdentity {
+        recipient_key_fingerprint: fingerprint,
+        seed: seed.0,
+        created_at_ms: clock.now().as_millisecond(),
+    };
+    let value = records::encode(&identity)?;
+    let batch = crate::store::Batch {
+        changes: vec![crate::store::Change::Put {
+            key: key::IDENTITY.to_vec(),
+            value,
+            expected: Some(0),
+        }],
+    };
+    engine.commit(HOME, batch).await?;
+    engine.flush().await?;
+    tracing::debug!(kind = StoreIdentity::NAME, "new store");
+    Ok(seed)
+}

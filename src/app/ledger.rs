@@ -1,0 +1,173 @@
+//! Sums in memory over all partitions: cells and counts of each experiment, and everybody's hours of each tenant.
+//!
+//! Invariant: what a commit added to the store is added here after it, so these sums are the store's, summed over partitions.
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::domain::cell::{Cell, CellDelta, CellId, Lane};
+use crate::domain::civil::HourOfWeek;
+use crate::domain::delay::DelayCurve;
+use crate::domain::experiment::Objective;
+use crate::domain::hour_activity::{HourActivity, HourDelta, assemble};
+use crate::domain::name::VariantIndex;
+use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
+use crate::domain::timeline::HourCounts;
+
+/// Everybody's curve is learned anew at most this often.
+const MODEL_INTERVAL_MS: i64 = 60_000;
+
+/// Sums of one experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Sums {
+    cells: BTreeMap<CellId, Cell>,
+    planned: BTreeMap<(i64, CellId), Cell>,
+    counts: BTreeMap<(VariantIndex, Lane), HourCounts>,
+}
+
+/// Everybody's activity by hour of the week, and how far people differ in it.
+#[derive(Default)]
+pub struct TenantHours {
+    state: Mutex<HoursState>,
+}
+
+#[derive(Default)]
+struct HoursState {
+    hours: BTreeMap<HourOfWeek, HourActivity>,
+    individuality: Individuality,
+    dirty: bool,
+    learned_at_ms: Option<i64>,
+}
+
+// === impl Sums ===
+
+impl Sums {
+    /// Adds a change to a cell.
+    pub fn add_cell(&mut self, delta: &CellDelta) {
+        let cell = match delta.planned_until_ms {
+            Some(until_ms) => self.planned.entry((until_ms, delta.id)).or_default(),
+            None => self.cells.entry(delta.id).or_default(),
+        };
+        cell.merge(&delta.cell);
+    }
+
+    /// Adds counts of an hour.
+    pub fn add_counts(&mut self, variant: VariantIndex, lane: Lane, counts: &HourCounts) {
+        self.counts
+            .entry((variant, lane))
+            .or_default()
+            .merge(counts);
+    }
+
+    /// The cells as of now; planned trials whose time has come count from here on.
+    pub fn due(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
+        let now_ms = now.as_millisecond();
+        while let Some(entry) = self
+            .planned
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now_ms)
+        {
+            let ((_, id), cell) = entry.remove_entry();
+            self.cells.entry(id).or_default().merge(&cell);
+        }
+        let mut cells = self.cells.clone();
+        cells.values_mut().for_each(|cell| cell.advance(now_ms));
+        cells
+    }
+
+    /// Counts of a variant.
+    pub fn counts(&self, variant: VariantIndex, lane: Lane) -> HourCounts {
+        self.counts
+            .get(&(variant, lane))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Trials planned for later, by variant, in the policy lane.
+    pub fn planned_trials(&self, variant: VariantIndex, objective: Objective) -> f64 {
+        let of_variant = self
+            .planned
+            .iter()
+            .filter(|((_, id), _)| id.variant == variant && id.lane == Lane::Policy);
+        of_variant
+            .map(|(_, cell)| cell.objective(objective).trials)
+            .sum()
+    }
+
+    /// Effective trials and successes over all variants of the policy lane.
+    pub fn overall(
+        &mut self,
+        objective: Objective,
+        curve: &DelayCurve,
+        now: Timestamp,
+    ) -> (f64, f64) {
+        let cells = self.due(now);
+        let policy = cells
+            .iter()
+            .filter(|(id, _)| id.lane == Lane::Policy)
+            .map(|(_, cell)| cell.objective(objective));
+        policy.fold((0.0, 0.0), |(trials, successes), exposure| {
+            (
+                trials + exposure.effective_trials(curve),
+                successes + exposure.successes,
+            )
+        })
+    }
+}
+
+// === impl TenantHours ===
+
+impl TenantHours {
+    fn state(&self) -> MutexGuard<'_, HoursState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a change to an hour.
+    pub fn add(&self, delta: &HourDelta) {
+        let mut state = self.state();
+        state
+            .hours
+            .entry(delta.hour)
+            .or_default()
+            .merge(&delta.part);
+        state.dirty = true;
+    }
+
+    /// Adds what was learned of how far people differ.
+    pub fn add_individuality(&self, part: &Individuality) {
+        self.state().individuality.merge(part);
+    }
+
+    /// The model learned from the present sums, if they changed and the last one is old enough.
+    pub fn refreshed_model(
+        &self,
+        now: Timestamp,
+        current: &SendTimeModel,
+    ) -> Option<SendTimeModel> {
+        let mut state = self.state();
+        let recent = state
+            .learned_at_ms
+            .is_some_and(|at_ms| (0..MODEL_INTERVAL_MS).contains(&(now.as_millisecond() - at_ms)));
+        if !state.dirty || recent {
+            return None;
+        }
+        state.dirty = false;
+        state.learned_at_ms = Some(now.as_millisecond());
+        let sums = assemble(
+            state.hours.iter().map(|(hour, activity)| (*hour, activity)),
+            &current.freshness,
+            now,
+        );
+        let kappa = state.individuality.kappa(&Parameters::default());
+        let parameters = Parameters {
+            kappa,
+            ..Parameters::default()
+        };
+        Some(SendTimeModel {
+            everyone: EveryoneCurve::learned(&sums),
+            freshness: current.freshness,
+            parameters,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Reading experiments and sums back at start. What cannot be read is reported and left alone; the rest is served.
+use std::collections::HashMap;
+
+use crate::domain::cell::CellDelta;
+use crate::domain::civil::HourOfWeek;
+use crate::domain::experiment::Experiment;
+use crate::domain::hour_activity::HourDelta;
+use crate::domain::name::{ExperimentUid, TenantId};
+use crate::store::records::{self, Record, key};
+use crate::store::{Bytes, Partition, SCAN_ROWS_MAX, Scan, StoreError};
+
+use super::ledger::Sums;
+use super::registry::Live;
+use super::{App, AppError, HOME, LoadReport};
+
+impl App {
+    /// Loads everything that decisions need in memory.
+    pub(super) async fn load(&self) -> Result<LoadReport, AppError> {
+        let mut report = LoadReport::default();
+        let mut experiments: Vec<(TenantId, Experiment)> = Vec::new();
+        let mut sums: HashMap<ExperimentUid, Sums> = HashMap::new();
+        self.each(HOME, key::EXPERIMENTS, &mut report, |key, value| {
+            let tenant = key::parse::tenant(key).ok_or_else(|| foreign_key(key))?;
+            experiments.push((tenant, records::decode(value)?));
+            Ok(())
+        })
+        .await?;
+        for partition in (0..self.engine.partitions()).map(Partition) {
+            self.load_sums(partition, &mut sums, &mut report).await?;
+            self.load_hours(partition, &mut report).await?;
+        }
+        report.experiments = experiments.len();
+        let now = self.now();
+        for (tenant, experiment) in experiments {
+            let sums = sums.remove(&experiment.uid).unwrap_or_default();
+            let published = |_, objective| self.registry.expected_rate(tenant, objective, now);
+            self.registry
+                .insert(Live::new(tenant, experiment, sums, &published, now));
+        }
+        self.registry
+            .lives()
+            .iter()
+            .for_each(|live| live.add(|_| {}));
+        Ok(report)
+    }
+
+    async fn load_sums(
+        &self,
+        partition: Partition,
+        sums: &mut HashMap<ExperimentUid, Sums>,
+        report: &mut LoadReport,
+    ) -> Result<(), AppError> {
+        let mut cells = 0;
+        self.each(partition, key::CELLS, report, |key, value| {
+            let (_, id) = key::parse::cell(key).ok_or_else(|| foreign_key(key))?;
+            let delta = CellDelta {
+                id,
+                planned_until_ms: None,
+                cell: records::decode(value)?,
+            };
+            sums.entry(id.experiment).or_default().add_cell(&delta);
+            cells += 1;
+            Ok(())
+        })
+        .await?;
+        report.cells += cells;
+        self.each(partition, key::PLANNED, report, |key, value| {
+            let (until_ms, _, id) = key::parse::planned(key).ok_or_else(|| foreign_key(key))?;
+            let delta = CellDelta {
+                id,
+                planned_until_ms: Some(until_ms),
+                cell: records::decode(value)?,
+            };
+            sums.entry(id.experiment).or_default().add_cell(&delta);
+            Ok(())
+        })
+        .await?;
+        self.each(partition, key::TIMELINES, report, |key, value| {
+            let (_, slot) = key::parse::timeline(key).ok_or_else(|| foreign_key(key))?;
+            sums.entry(slot.experiment).or_default().add_counts(
+                slot.variant,
+                slot.lane,
+                &records::decode(value)?,
+            );
+            Ok(())
+        })
+        .await
+    }
+
+    async fn load_hours(
+        &self,
+        partition: Partition,
+        report: &mut LoadReport,
+    ) -> Result<(), AppError> {
+        self.each(partition, key::HOURS, report, |key, value| {
+            let (_, hour) = key::parse::hour(key).ok_or_else(|| foreign_key(key))?;
+            let hour = HourOfWeek::new(hour).ok_or_else(|| foreign_key(key))?;
+            self.hours.add(&HourDelta {
+                hour,
+                part: records::decode(value)?,
+            });
+            Ok(())
+        })
+        .await?;
+        self.each(partition, key::INDIVIDUALITIES, report, |_, value| {
+            self.hours.add_individuality(&records::decode(value)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Calls `take` for every row of a prefix, page by page; a row that cannot be read is reported, a newer format stops the start.
+    pub(super) async fn each(
+        &self,
+        partition: Partition,
+        prefix: &[u8],
+        report: &mut LoadReport,
+        mut take: impl FnMut(&[u8], &Bytes) -> Result<(), StoreError>,
+    ) -> Result<(), AppError> {
+        let mut after = None;
+        loop {
+            let rows = self
+                .engine
+                .scan(
+                    partition,
+                    Scan {
+                        prefix: prefix.to_vec(),
+                        after,
+                        limit: SCAN_ROWS_MAX,
+                    },
+                )
+                .await?;
+            for (key, stored) in &rows {
+                match take(key, &stored.value) {
+                    Ok(()) => {}
+                    Err(error @ StoreError::NewerFormat { .. }) => return Err(error.into()),
+                    Err(error) => report.unreadable.push(format!(
+                        "partition {} key {}: {error}",
+                        partition.0,
+                        hex(key)
+                    )),
+                }
+            }
+            if rows.len() < SCAN_ROWS_MAX {
+                return Ok(());
+            }
+            after = rows.last().map(|(key, _)| key.clone());
+        }
+    }
+}
+
+fn foreign_key(key: &[u8]) -> StoreError {
+    StoreError::Corrupt {
+        what: "a key of no known shape".to_owned(),
+        place: format!("{} {}", Experiment::NAME, hex(key)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

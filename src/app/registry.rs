@@ -1,0 +1,227 @@
+//! The experiments that are known, each with its sums and the snapshot that answers.
+//!
+//! Invariant: decisions read a snapshot without waiting; whoever changes an experiment replaces its configuration as a whole.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::domain::experiment::{Experiment, ExperimentState, Objective};
+use crate::domain::name::{ExperimentUid, Slug, TenantId};
+use crate::domain::posterior::Prior;
+use crate::domain::snapshot::{Beliefs, Snapshot, default_curve};
+
+use super::ledger::Sums;
+
+/// A snapshot older than this is recomputed though nothing came in: waiting answers change what the same counts mean.
+const STALE_MS: i64 = 30_000;
+
+/// An experiment in service.
+pub struct Live {
+    /// The tenant it belongs to.
+    pub tenant: TenantId,
+    /// What answers decisions.
+    snapshot: ArcSwap<Snapshot>,
+    sums: Mutex<Sums>,
+    dirty: AtomicBool,
+    version: AtomicU64,
+}
+
+/// All experiments in service.
+#[derive(Default)]
+pub struct Registry {
+    index: RwLock<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    by_name: BTreeMap<(TenantId, Slug), Arc<Live>>,
+    by_uid: HashMap<ExperimentUid, Arc<Live>>,
+}
+
+/// The rate that a tenant's experiments can be expected to have.
+pub type ExpectedRate<'a> = dyn Fn(TenantId, Objective) -> f64 + 'a;
+
+// === impl Live ===
+
+impl Live {
+    /// Puts an experiment in service with what has been summed so far.
+    pub fn new(
+        tenant: TenantId,
+        experiment: Experiment,
+        sums: Sums,
+        expected: &ExpectedRate<'_>,
+        now: Timestamp,
+    ) -> Self {
+        let cells = sums.clone().due(now);
+        let beliefs = beliefs(tenant, &experiment, expected);
+        let snapshot = Snapshot::build(Arc::new(experiment), &cells, &beliefs, 1, now);
+        Self {
+            tenant,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            sums: Mutex::new(sums),
+            dirty: AtomicBool::new(false),
+            version: AtomicU64::new(1),
+        }
+    }
+
+    /// What answers decisions now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The experiment as configured now.
+    pub fn experiment(&self) -> Arc<Experiment> {
+        self.snapshot.load().experiment.clone()
+    }
+
+    /// The sums, for reading or adding; adding marks the experiment for the next refresh.
+    pub fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds changes to the sums.
+    pub fn add(&self, change: impl FnOnce(&mut Sums)) {
+        change(&mut self.sums());
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Recomputes the snapshot if something changed or time has passed; answers whether it did.
+    pub fn refresh(&self, now: Timestamp, expected: &ExpectedRate<'_>) -> bool {
+        let current = self.snapshot.load();
+        let stale = now.as_millisecond() - current.as_of.as_millisecond() >= STALE_MS;
+        let running = current.experiment.state == ExperimentState::Running;
+        if !(self.dirty.swap(false, Ordering::AcqRel) || stale && running) {
+            return false;
+        }
+        self.rebuild(current.experiment.clone(), now, expected);
+        true
+    }
+
+    /// Replaces the configuration and answers by it from now on.
+    pub fn rebuild(
+        &self,
+        experiment: Arc<Experiment>,
+        now: Timestamp,
+        expected: &ExpectedRate<'_>,
+    ) {
+        let cells = self.sums().due(now);
+        let beliefs = beliefs(self.tenant, &experiment, expected);
+        let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
+        self.snapshot.store(Arc::new(Snapshot::build(
+            experiment, &cells, &beliefs, version, now,
+        )));
+    }
+}
+
+/// A weak prior at the tenant's rate; never so weak that its shape falls below what the quadrature takes.
+fn beliefs(tenant: TenantId, experiment: &Experiment, expected: &ExpectedRate<'_>) -> Beliefs {
+    let objective = experiment.settings.objective;
+    let mean = expected(tenant, objective);
+    Beliefs {
+        prior: Prior {
+            mean,
+            weight: (0.25 / mean).max(10.0),
+        },
+        curve: default_curve(objective),
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an experiment in service.
+    pub fn insert(&self, live: Live) -> Arc<Live> {
+        let live = Arc::new(live);
+        let experiment = live.experiment();
+        let mut index = self.write();
+        index
+            .by_name
+            .insert((live.tenant, experiment.id.clone()), live.clone());
+        index.by_uid.insert(experiment.uid, live.clone());
+        live
+    }
+
+    /// Takes an experiment out of service.
+    pub fn remove(&self, tenant: TenantId, experiment: &Experiment) {
+        let mut index = self.write();
+        index.by_name.remove(&(tenant, experiment.id.clone()));
+        index.by_uid.remove(&experiment.uid);
+    }
+
+    /// The experiment of this name.
+    pub fn by_name(&self, tenant: TenantId, id: &Slug) -> Option<Arc<Live>> {
+        self.read().by_name.get(&(tenant, id.clone())).cloned()
+    }
+
+    /// The experiment of this number, if it is this tenant's.
+    pub fn by_uid(&self, tenant: TenantId, uid: ExperimentUid) -> Option<Arc<Live>> {
+        self.read()
+            .by_uid
+            .get(&uid)
+            .filter(|live| live.tenant == tenant)
+            .cloned()
+    }
+
+    /// How many experiments a tenant has.
+    pub fn count(&self, tenant: TenantId) -> usize {
+        self.read()
+            .by_name
+            .keys()
+            .filter(|(of, _)| *of == tenant)
+            .count()
+    }
+
+    /// A tenant's experiments by name, after this one.
+    pub fn after(&self, tenant: TenantId, after: Option<&Slug>) -> Vec<Arc<Live>> {
+        let index = self.read();
+        let tail = index
+            .by_name
+            .iter()
+            .filter(|((of, id), _)| *of == tenant && after.is_none_or(|after| id > after));
+        tail.map(|(_, live)| live.clone()).collect()
+    }
+
+    /// All experiments.
+    pub fn lives(&self) -> Vec<Arc<Live>> {
+        self.read().by_uid.values().cloned().collect()
+    }
+
+    /// The mean rate of a tenant's experiments with the same objective, with the published level as two more experiments.
+    pub fn expected_rate(&self, tenant: TenantId, objective: Objective, now: Timestamp) -> f64 {
+        let published = match objective {
+            Objective::Click => 0.02,
+            Objective::Open => 0.2,
+            Objective::Conversion => 0.005,
+        };
+        let curve = default_curve(objective);
+        let lives: Vec<Arc<Live>> = self
+            .read()
+            .by_uid
+            .values()
+            .filter(|live| live.tenant == tenant)
+            .cloned()
+            .collect();
+        let rates = lives
+            .iter()
+            .filter(|live| live.experiment().settings.objective == objective)
+            .filter_map(|live| {
+                let (trials, successes) = live.sums().overall(objective, &curve, now);
+                (trials >= 1_000.0).then(|| (successes / trials).clamp(1e-4, 0.99))
+            });
+        let (sum, count) = rates.fold((2.0 * published, 2.0), |(sum, count), rate| {
+            (sum + rate, count + 1.0)
+        });
+        sum / count
+    }
+}

@@ -1,0 +1,332 @@
+//! What an experiment shows: posteriors for reporting, who is best, whether it is safe to stop, and whether the shares are right.
+//!
+//! Invariant: reports shrink variants towards the campaign's level, so that a winner's lead is not overstated; decisions do not use this.
+use jiff::Timestamp;
+use statrs::distribution::{ChiSquared, ContinuousCDF};
+
+use crate::domain::cell::{Cell, CellId, Lane};
+use crate::domain::delay::DelayCurve;
+use crate::domain::event::EventKind;
+use crate::domain::experiment::{Experiment, VariantState};
+use crate::domain::exposure::Exposure;
+use crate::domain::name::{Slug, TenantId, VariantIndex};
+use crate::domain::posterior::{CellCounts, posterior, reporting_prior};
+use crate::domain::quadrature::best_arm;
+use crate::domain::shape::{BetaShape, Interval};
+use crate::domain::snapshot::{Snapshot, default_curve};
+use crate::domain::timeline::HourCounts;
+
+use super::{App, AppError};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Expected loss relative to the leader's mean below which it is safe to stop.
+const SAFE_RELATIVE_LOSS: f64 = 0.005;
+/// Effective trials that every live variant needs before it is safe to stop.
+const SAFE_TRIALS: f64 = 100.0;
+/// A sample-ratio check this improbable raises the alarm.
+const RATIO_ALARM: f64 = 0.001;
+
+/// What an experiment shows.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// The experiment.
+    pub experiment: Arc<Experiment>,
+    /// The moment these hold for.
+    pub as_of: Timestamp,
+    /// The variants under the policy, in the order of their creation.
+    pub variants: Vec<VariantResults>,
+    /// Position of the live variant with the highest mean.
+    pub leader: Option<usize>,
+    /// Expected loss of choosing the leader over its mean.
+    pub relative_loss: f64,
+    /// Whether the stopping rule is met.
+    pub safe_to_conclude: bool,
+    /// The holdout.
+    pub holdout: HoldoutResults,
+    /// The check of shares.
+    pub ratio: SampleRatio,
+}
+
+/// What one variant shows.
+#[derive(Clone, Debug)]
+pub struct VariantResults {
+    /// The variant.
+    pub variant: VariantIndex,
+    /// Mean of the reporting posterior.
+    pub mean: f64,
+    /// Its 95 % credible interval.
+    pub interval: Interval,
+    /// Probability that it is the best of the live ones.
+    pub probability_best: f64,
+    /// Expected loss of choosing it.
+    pub expected_loss: f64,
+    /// Share of decisions that it gets now.
+    pub share: f64,
+    /// Trials.
+    pub trials: f64,
+    /// Trials corrected for answers still to come.
+    pub effective_trials: f64,
+    /// Trials planned for later, not in `trials` yet.
+    pub planned_trials: f64,
+    /// Successes.
+    pub successes: f64,
+    /// Events by kind.
+    pub counts: HourCounts,
+}
+
+/// What the holdout shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HoldoutResults {
+    /// Trials in it.
+    pub trials: f64,
+    /// Trials corrected for answers still to come.
+    pub effective_trials: f64,
+    /// Successes in it.
+    pub successes: f64,
+    /// Rate of the objective under the policy.
+    pub policy_rate: f64,
+}
+
+/// Whether the variants got the shares that were decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleRatio {
+    /// Probability of a deviation as large if all is well.
+    pub p_value: f64,
+    /// Whether to worry.
+    pub alarm: bool,
+}
+
+impl App {
+    /// What an experiment shows now.
+    pub fn results(&self, tenant: TenantId, id: &Slug) -> Result<Results, AppError> {
+        let live = self
+            .registry
+            .by_name(tenant, id)
+            .ok_or_else(|| AppError::no_experiment(id.as_str()))?;
+        let snapshot = live.snapshot();
+        let now = self.now();
+        let objective = snapshot.experiment.settings.objective;
+        let expected_rate = self.registry.expected_rate(tenant, objective, now);
+        let mut sums = live.sums();
+        let cells = sums.due(now);
+        let facts: Vec<Facts> = (0..snapshot.experiment.variants.len())
+            .map(|at| VariantIndex(at as u16))
+            .map(|variant| Facts {
+                variant,
+                exposure: pooled(&cells, &snapshot.experiment, |id| {
+                    id.variant == variant && id.lane == Lane::Policy
+                }),
+                planned_trials: sums.planned_trials(variant, objective),
+                counts: sums.counts(variant, Lane::Policy),
+            })
+            .collect();
+        drop(sums);
+        let held = pooled(&cells, &snapshot.experiment, |id| id.lane == Lane::Holdout);
+        Ok(assemble(&snapshot, facts, &held, expected_rate, now))
+    }
+}
+
+/// What was counted of one variant.
+struct Facts {
+    variant: VariantIndex,
+    exposure: Exposure,
+    planned_trials: f64,
+    counts: HourCounts,
+}
+
+fn pooled(
+    cells: &BTreeMap<CellId, Cell>,
+    experiment: &Experiment,
+    of: impl Fn(&CellId) -> bool,
+) -> Exposure {
+    let mut sum = Exposure::default();
+    cells
+        .iter()
+        .filter(|(id, _)| of(id))
+        .for_each(|(_, cell)| sum.add(cell.objective(experiment.settings.objective)));
+    sum
+}
+
+fn assemble(
+    snapshot: &Snapshot,
+    facts: Vec<Facts>,
+    held: &Exposure,
+    expected_rate: f64,
+    as_of: Timestamp,
+) -> Results {
+    let experiment = snapshot.experiment.clone();
+    let curve = default_curve(experiment.settings.objective);
+    let counts: Vec<CellCounts> = facts
+        .iter()
+        .map(|fact| CellCounts::of(&fact.exposure, &curve))
+        .collect();
+    let prior = reporting_prior(expected_rate, &counts);
+    let posteriors: Vec<BetaShape> = facts
+        .iter()
+        .map(|fact| posterior(prior, &fact.exposure, &curve))
+        .collect();
+    let is_live = |at: usize| {
+        experiment
+            .variants
+            .get(at)
+            .is_some_and(|variant| variant.state == VariantState::Live)
+    };
+    let live: Vec<usize> = (0..facts.len()).filter(|at| is_live(*at)).collect();
+    let best = best_arm(
+        &live
+            .iter()
+            .filter_map(|at| posteriors.get(*at).copied())
+            .collect::<Vec<_>>(),
+    );
+    let table = snapshot.everyone();
+    let of_live = |values: &[f64], at: usize| {
+        live.iter()
+            .position(|l| *l == at)
+            .and_then(|i| values.get(i))
+            .copied()
+    };
+    let variants: Vec<VariantResults> = facts
+        .iter()
+        .zip(&posteriors)
+        .zip(&counts)
+        .enumerate()
+        .map(|(at, ((fact, posterior), counts))| VariantResults {
+            variant: fact.variant,
+            mean: posterior.mean(),
+            interval: posterior.credible_interval(0.95),
+            probability_best: of_live(&best.probability, at).unwrap_or(0.0),
+            expected_loss: of_live(&best.expected_loss, at)
+                .unwrap_or_else(|| (best.expected_maximum - posterior.mean()).max(0.0)),
+            share: table
+                .and_then(|table| Some(table.allocation.propensity(table.position(fact.variant)?)))
+                .unwrap_or(0.0),
+            trials: fact.exposure.trials.max(0.0),
+            effective_trials: counts.trials,
+            planned_trials: fact.planned_trials.max(0.0),
+            successes: counts.successes,
+            counts: fact.counts.clone(),
+        })
+        .collect();
+    let leader = live
+        .iter()
+        .copied()
+        .max_by(|one, other| mean_of(&variants, *one).total_cmp(&mean_of(&variants, *other)));
+    let relative_loss = leader
+        .and_then(|at| variants.get(at))
+        .map_or(1.0, |leader| leader.expected_loss / leader.mean.max(1e-12));
+    let matured = live
+        .iter()
+        .filter_map(|at| variants.get(*at))
+        .all(|variant| variant.effective_trials >= SAFE_TRIALS);
+    Results {
+        safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
+        holdout: holdout(held, &counts, &curve),
+        ratio: sample_ratio(&variants),
+        experiment,
+        as_of,
+        leader,
+        relative_loss,
+        variants,
+    }
+}
+
+fn mean_of(variants: &[VariantResults], at: usize) -> f64 {
+    variants.get(at).map_or(0.0, |variant| variant.mean)
+}
+
+fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> HoldoutResults {
+    let (trials, successes) = policy.iter().fold((0.0, 0.0), |(n, s), counts| {
+        (n + counts.trials, s + counts.successes)
+    });
+    HoldoutResults {
+        trials: held.trials.max(0.0),
+        effective_trials: held.effective_trials(curve).max(0.0),
+        successes: held.successes.max(0.0),
+        policy_rate: if trials > 0.0 {
+            successes / trials
+        } else {
+            0.0
+        },
+    }
+}
+
+/// Pearson's chi-square on sent against not sent, by variant: mails of all variants must leave alike.
+fn sample_ratio(variants: &[VariantResults]) -> SampleRatio {
+    let rows: Vec<(f64, f64)> = variants
+        .iter()
+        .map(|variant| {
+            (
+                variant.counts.decided as f64,
+                variant.counts.of(EventKind::Sent) as f64,
+            )
+        })
+        .filter(|(decided, _)| *decided > 0.0)
+        .collect();
+    let (decided, sent) = rows
+        .iter()
+        .fold((0.0, 0.0), |(d, s), row| (d + row.0, s + row.1));
+    let share = if decided > 0.0 { sent / decided } else { 0.0 };
+    let enough = rows
+        .iter()
+        .all(|(decided, _)| decided * share >= 5.0 && decided * (1.0 - share) >= 5.0);
+    if rows.len() < 2 || !enough {
+        return SampleRatio {
+            p_value: 1.0,
+            alarm: false,
+        };
+    }
+    let statistic: f64 = rows
+        .iter()
+        .map(|(decided, sent)| (sent - decided * share).powi(2) / (decided * share * (1.0 - share)))
+        .sum();
+    let p_value = ChiSquared::new((rows.len() - 1) as f64).map_or(1.0, |chi| chi.sf(statistic));
+    SampleRatio {
+        p_value,
+        alarm: p_value < RATIO_ALARM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variant(decided: i64, sent: i64) -> VariantResults {
+        let mut counts = HourCounts {
+            decided,
+            ..HourCounts::default()
+        };
+        counts.count(EventKind::Sent, sent);
+        VariantResults {
+            variant: VariantIndex(0),
+            mean: 0.0,
+            interval: Interval {
+                low: 0.0,
+                high: 0.0,
+            },
+            probability_best: 0.0,
+            expected_loss: 0.0,
+            share: 0.0,
+            trials: 0.0,
+            effective_trials: 0.0,
+            planned_trials: 0.0,
+            successes: 0.0,
+            counts,
+        }
+    }
+
+    #[test]
+    fn a_variant_whose_mails_do_not_leave_raises_the_alarm() {
+        assert!(sample_ratio(&[variant(1000, 900), variant(1000, 500)]).alarm);
+        assert!(!sample_ratio(&[variant(1000, 900), variant(300, 268)]).alarm);
+    }
+
+    #[test]
+    fn without_sent_events_there_is_nothing_to_check() {
+        assert_eq!(
+            sample_ratio(&[variant(1000, 0), variant(1000, 0)]).p_value,
+            1.0
+        );
+    }
+}

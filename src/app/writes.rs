@@ -1,0 +1,264 @@
+//! Reading a recipient and committing its change together with what the change adds to sums: one atomic batch.
+//!
+//! Invariant: the sums in memory get a change only after the store took it.
+use jiff::Timestamp;
+
+use crate::domain::cell::{CellDelta, HOUR_MS, Lane};
+use crate::domain::contribution::Change as TouchChange;
+use crate::domain::event::EventKind;
+use crate::domain::experiment::Experiment;
+use crate::domain::freshness::FreshnessCurve;
+use crate::domain::hour_activity::HourDelta;
+use crate::domain::name::{RecipientKey, TenantId, VariantIndex};
+use crate::domain::recipient::{Answer, Recipient, Touch};
+use crate::domain::send_time::Individuality;
+use crate::domain::timeline::HourCounts;
+use crate::store::records::key::TimelineSlot;
+use crate::store::records::{self, key};
+use crate::store::{Batch, Change, Outcome, StoreError, Ticket, Version};
+
+use super::{App, AppError};
+
+/// How often a change is tried again when somebody else changed the same recipient in between.
+pub(super) const TRIES_MAX: usize = 16;
+
+/// What a change of one recipient adds to sums.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Effects {
+    pub cells: Vec<CellDelta>,
+    pub counts: Vec<(TimelineSlot, HourCounts)>,
+    pub hours: Vec<HourDelta>,
+    pub individuality: Option<Individuality>,
+}
+
+/// A recipient as read.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    /// The record, or none.
+    pub recipient: Option<Recipient>,
+    /// What to expect when it is written back.
+    pub version: Version,
+}
+
+/// Whose record is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    pub tenant: TenantId,
+    pub recipient: RecipientKey,
+}
+
+// === impl Effects ===
+
+impl Effects {
+    /// Adds what a changed touch adds; the profile of the recipient must be changed along with it by the caller.
+    pub fn of_touch(
+        &mut self,
+        change: TouchChange<'_>,
+        experiment: Option<&Experiment>,
+        freshness: &FreshnessCurve,
+        now: Timestamp,
+    ) {
+        self.cells
+            .extend(change.cells(experiment.and_then(Experiment::half_life_hours), now));
+        self.hours.extend(change.everyone(freshness));
+    }
+
+    /// Counts a recorded decision in its hour.
+    pub fn count_decision(&mut self, touch: &Touch) {
+        if let Some(slot) = slot(touch, touch.decided_at_ms) {
+            self.counts.push((
+                slot,
+                HourCounts {
+                    decided: 1,
+                    ..HourCounts::default()
+                },
+            ));
+        }
+    }
+
+    /// Counts an event in its hour.
+    pub fn count_event(&mut self, touch: &Touch, kind: EventKind, at: Timestamp) {
+        if let Some(slot) = slot(touch, at.as_millisecond()) {
+            let mut counts = HourCounts::default();
+            counts.count(kind, 1);
+            if kind == EventKind::Converted {
+                counts.value = touch.value;
+            }
+            counts.replied_negative =
+                i64::from(kind == EventKind::Replied && touch.replied_negative);
+            self.counts.push((slot, counts));
+        }
+    }
+}
+
+fn slot(touch: &Touch, at_ms: i64) -> Option<TimelineSlot> {
+    let Answer::Send { variant, lane, .. } = touch.answer else {
+        return None;
+    };
+    let hour = i32::try_from(at_ms.div_euclid(HOUR_MS)).ok()?;
+    Some(TimelineSlot {
+        experiment: touch.experiment,
+        variant,
+        lane,
+        hour,
+    })
+}
+
+// === impl App ===
+
+impl App {
+    pub(super) fn address(&self, tenant: TenantId, recipient_id: &str) -> Address {
+        Address {
+            tenant,
+            recipient: self.recipient_key(tenant, recipient_id),
+        }
+    }
+
+    pub(super) async fn read_recipient(&self, address: Address) -> Result<Loaded, StoreError> {
+        let key = key::recipient(address.tenant, address.recipient);
+        match self
+            .engine
+            .read(self.partition_of(address.recipient), &key)
+            .await?
+        {
+            None => Ok(Loaded {
+                recipient: None,
+                version: 0,
+            }),
+            Some(stored) => Ok(Loaded {
+                recipient: Some(records::decode(&stored.value)?),
+                version: stored.version,
+            }),
+        }
+    }
+
+    /// Writes the record back with its effects. `None` when somebody else changed the record in between.
+    pub(super) async fn commit(
+        &self,
+        address: Address,
+        recipient: &Recipient,
+        version: Version,
+        effects: &Effects,
+    ) -> Result<Option<Ticket>, AppError> {
+        let put = Change::Put {
+            key: key::recipient(address.tenant, address.recipient),
+            value: records::encode(recipient)?,
+            expected: Some(version),
+        };
+        let mut changes = vec![put];
+        self.push_merges(&mut changes, address.tenant, effects)?;
+        match self
+            .engine
+            .commit(self.partition_of(address.recipient), Batch { changes })
+            .await?
+        {
+            Outcome::Conflict { .. } => Ok(None),
+            Outcome::Committed(ticket) => {
+                self.add_to_sums(address.tenant, effects);
+                Ok(Some(ticket))
+            }
+        }
+    }
+
+    fn push_merges(
+        &self,
+        changes: &mut Vec<Change>,
+        tenant: TenantId,
+        effects: &Effects,
+    ) -> Result<(), AppError> {
+        for delta in &effects.cells {
+            let key = match delta.planned_until_ms {
+                Some(until_ms) => key::planned(tenant, until_ms, delta.id),
+                None => key::cell(tenant, delta.id),
+            };
+            changes.push(Change::Merge {
+                key,
+                operand: records::encode(&delta.cell)?,
+            });
+        }
+        for (slot, counts) in &effects.counts {
+            changes.push(Change::Merge {
+                key: key::timeline(tenant, *slot),
+                operand: records::encode(counts)?,
+            });
+        }
+        for delta in &effects.hours {
+            let key = key::hour(tenant, delta.hour.index() as u8);
+            changes.push(Change::Merge {
+                key,
+                operand: records::encode(&delta.part)?,
+            });
+        }
+        if let Some(part) = &effects.individuality {
+            changes.push(Change::Merge {
+                key: key::individuality(tenant),
+                operand: records::encode(part)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn add_to_sums(&self, tenant: TenantId, effects: &Effects) {
+        for delta in &effects.cells {
+            if let Some(live) = self.registry.by_uid(tenant, delta.id.experiment) {
+                live.add(|sums| sums.add_cell(delta));
+            }
+        }
+        for (slot, counts) in &effects.counts {
+            if let Some(live) = self.registry.by_uid(tenant, slot.experiment) {
+                let (variant, lane): (VariantIndex, Lane) = (slot.variant, slot.lane);
+                live.add(|sums| sums.add_counts(variant, lane, counts));
+            }
+        }
+        for delta in &effects.hours {
+            self.hours.add(delta);
+        }
+        if let Some(part) = &effects.individuality {
+            self.hours.add_individuality(part);
+        }
+    }
+
+    /// Moves planned trials whose time has come from their slots to their cells, in the store; answers how many slots.
+    ///
+    /// The sums in memory have moved by themselves; this keeps the store from collecting slots.
+    pub async fn fold_planned(&self) -> Result<usize, AppError> {
+        let now_ms = self.now().as_millisecond();
+        let mut folded = 0;
+        for partition in (0..self.engine.partitions()).map(crate::store::Partition) {
+            let scan = crate::store::Scan {
+                prefix: key::PLANNED.to_vec(),
+                after: None,
+                limit: 1_000,
+            };
+            for (planned_key, stored) in self.engine.scan(partition, scan).await? {
+                let Some((until_ms, tenant, id)) = key::parse::planned(&planned_key) else {
+                    continue;
+                };
+                if until_ms > now_ms {
+                    break;
+                }
+                let merge = Change::Merge {
+                    key: key::cell(tenant, id),
+                    operand: stored.value.to_vec(),
+                };
+                let delete = Change::Delete {
+                    key: planned_key,
+                    expected: Some(stored.version),
+                };
+                if let Outcome::Committed(_) = self
+                    .engine
+                    .commit(
+                        partition,
+                        Batch {
+                            changes: vec![delete, merge],
+                        },
+                    )
+                    .await?
+                {
+                    folded += 1;
+                }
+            }
+        }
+        Ok(folded)
+    }
+}
