@@ -3,11 +3,11 @@
 //! Everything a running process needs that is not a use case. Each part is built from its own part of the
 //! [`config::Config`] and can be tested without the others; nothing here decides about an e-mail.
 
+pub mod compose;
 pub mod config;
 pub mod metrics;
 pub mod port;
 pub mod secrets;
-pub mod seed;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -11,7 +11,7 @@ use super::reader::{Reader, Rule};
 /// Settings of the decision path. See `docs/configuration.md` for the limits of each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DecisionsConfig {
-    /// The seed of all draws; without one a random seed is drawn once and kept in the data directory.
+    /// The seed of all draws; without one it is random. A store keeps the seed it was created with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// An allocation is computed anew at most this often.
