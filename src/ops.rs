@@ -5,9 +5,12 @@
 
 pub mod compose;
 pub mod config;
+mod gauges;
+pub mod guard;
 pub mod metrics;
 pub mod port;
 pub mod secrets;
+pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -186,6 +186,15 @@ impl App {
             .ok_or_else(|| AppError::no_experiment(id.as_str()))
     }
 
+    /// The states of all experiments of all tenants.
+    pub fn experiment_states(&self) -> Vec<ExperimentState> {
+        self.registry
+            .lives()
+            .iter()
+            .map(|live| live.experiment().state)
+            .collect()
+    }
+
     /// One page of experiments by name.
     pub fn list_experiments(&self, request: &ListRequest) -> ExperimentPage {
         let size = request.size.clamp(1, PAGE_MAX);

@@ -1,16 +1,19 @@
 //! `hermod serve`: runs the server until it is told to stop.
 //!
-//! The configuration is checked whole before anything binds. Parses, prepares the process and hands over; what the server
-//! is made of is not decided here.
+//! The configuration is checked whole before anything binds. Parses, opens, binds and hands over; what the server is made of
+//! is not decided here.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::config::print_effective;
 use super::setting::SettingArgs;
 use super::{CliError, print};
-use crate::ops::config::Config;
-use crate::ops::metrics::{self, Metrics};
-use crate::ops::port::{self, OperationsPort};
+use crate::app::SystemClock;
+use crate::ops::compose::{self, Opened};
+use crate::ops::config::{Config, Engine};
+use crate::ops::metrics::Metrics;
+use crate::ops::server::{Listeners, Server};
 use crate::ops::shutdown::StopSignals;
 use crate::ops::telemetry;
 
@@ -33,42 +36,86 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
     if args.print_config {
         return print_effective(&loaded);
     }
-    telemetry::install(&loaded.config.log).map_err(|error| CliError::Failure(error.to_string()))?;
-    let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| CliError::Failure(error.to_string()))?;
-    runtime.block_on(serve_operations(&loaded.config))?;
+    telemetry::install(&loaded.config.log).map_err(failure)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if loaded.config.server.worker_threads > 0 {
+        runtime.worker_threads(loaded.config.server.worker_threads);
+    }
+    let runtime = runtime.enable_all().build().map_err(failure)?;
+    runtime.block_on(serve(loaded.config))?;
     print("")
 }
 
-/// Serves the operations port, which says that the service is not ready.
-async fn serve_operations(config: &Config) -> Result<(), CliError> {
-    let failure = |error: std::io::Error| CliError::Failure(error.to_string());
+fn failure(error: impl std::fmt::Display) -> CliError {
+    CliError::Failure(error.to_string())
+}
+
+async fn serve(config: Config) -> Result<(), CliError> {
     let mut signals = StopSignals::listen().map_err(failure)?;
-    let recorded = Metrics::new()
-        .and_then(Metrics::install)
-        .map_err(|error| CliError::Failure(error.to_string()))?;
-    let address = config.server.operations_listen;
-    let listener = tokio::net::TcpListener::bind(address)
+    let listeners = bind(&config).await?;
+    let metrics = Metrics::new().and_then(Metrics::install).map_err(failure)?;
+    let opened = compose::open_app(&config, Arc::new(SystemClock))
         .await
-        .map_err(|error| {
-            CliError::Failure(format!("server.operations_listen = {address}: {error}"))
-        })?;
-    let upkeep = tokio::spawn(metrics::upkeep(
-        recorded.clone(),
-        std::future::pending::<()>(),
-    ));
-    let pages = OperationsPort::new(
-        recorded,
-        || Err("this build has no gRPC service".to_owned()),
-    );
-    tracing::info!(%address, "operations port is open");
-    let stop = async {
+        .map_err(failure)?;
+    announce(&config, &listeners, &opened)?;
+    let server = Server::new(opened, config, metrics);
+    let (stop, stopping) = tokio::sync::oneshot::channel();
+    let (immediately, at_once) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
         let signal = signals.next().await;
-        tracing::info!(signal, "stopping");
+        tracing::info!(signal, "told to stop");
+        let _ = stop.send(());
+        signals.next().await;
+        tracing::warn!("told twice: not waiting for calls in flight");
+        let _ = immediately.send(());
+    });
+    let stop = async {
+        let _ = stopping.await;
     };
-    let served = port::serve(listener, pages.router(), stop)
+    let stopped = server
+        .run(listeners, stop, at_once)
         .await
-        .map_err(failure);
-    upkeep.abort();
-    served
+        .map_err(failure)?;
+    let calls = if stopped.cut_off {
+        "calls still in flight were cut off"
+    } else {
+        "all calls finished"
+    };
+    tracing::info!("stopped: {calls}, everything is on disk");
+    Ok(())
+}
+
+async fn bind(config: &Config) -> Result<Listeners, CliError> {
+    let bind = |name: &'static str, address: std::net::SocketAddr| async move {
+        tokio::net::TcpListener::bind(address).await.map_err(|error| {
+            CliError::Failure(format!("{name} = {address}: {error}; stop what listens there or choose another port with --set {name}=127.0.0.1:PORT"))
+        })
+    };
+    Ok(Listeners {
+        grpc: bind("server.grpc_listen", config.server.grpc_listen).await?,
+        operations: bind("server.operations_listen", config.server.operations_listen).await?,
+    })
+}
+
+/// Says in a few lines where it listens, where the data is, and what to try.
+fn announce(config: &Config, listeners: &Listeners, opened: &Opened) -> Result<(), CliError> {
+    let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(failure);
+    let (grpc, operations) = (address(&listeners.grpc)?, address(&listeners.operations)?);
+    let data = match config.store.engine {
+        Engine::Memory => "in memory: everything is lost when this process ends".to_owned(),
+        Engine::Sled => format!(
+            "{} ({} experiments, {} cells)",
+            config.store.path.display(),
+            opened.report.experiments,
+            opened.report.cells
+        ),
+    };
+    print(&format!(
+        "hermod {} is serving\n  gRPC        {grpc}\n  operations  http://{operations}/metrics, /live, /ready\n  data        {data}\n  try         grpcurl -plaintext {grpc} list\n",
+        env!("CARGO_PKG_VERSION")
+    ))?;
+    for unreadable in &opened.report.unreadable {
+        tracing::error!("a record cannot be read and is left alone: {unreadable}");
+    }
+    Ok(())
 }

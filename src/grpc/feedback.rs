@@ -86,13 +86,21 @@ impl Services {
         events: Vec<wire::Event>,
     ) -> Result<Vec<wire::EventResult>, AppError> {
         let reports: Vec<_> = events.into_iter().map(event).collect();
-        let weights: Vec<f64> = reports.iter().map(weight_of).collect();
+        let notes: Vec<(f64, &str)> = reports
+            .iter()
+            .map(|report| (weight_of(report), kind_word(report)))
+            .collect();
         let outcomes = self.app.report(tenant, reports).await?;
-        Ok(outcomes
+        let counted = outcomes
             .into_iter()
-            .zip(weights)
-            .map(|(outcome, weight)| result(outcome, weight))
-            .collect())
+            .zip(notes)
+            .map(|(outcome, (weight, kind))| {
+                let word = outcome_word(&outcome);
+                metrics::counter!("hermod_events_total", "kind" => kind, "result" => word)
+                    .increment(1);
+                result(outcome, weight)
+            });
+        Ok(counted.collect())
     }
 
     /// Reports what had come in together; an error of the connection comes after the results before it.
@@ -132,6 +140,25 @@ impl Services {
             };
         answers.extend(broken.map(Err));
         answers
+    }
+}
+
+fn kind_word(report: &Result<EventReport, AppError>) -> &'static str {
+    match report {
+        Ok(EventReport::Decision { event, .. }) => event.kind.word(),
+        Ok(EventReport::Active(_)) => "active",
+        Err(_) => "invalid",
+    }
+}
+
+fn outcome_word(outcome: &EventResult) -> &'static str {
+    match outcome {
+        Ok(ReportOutcome::Counted) => "counted",
+        Ok(ReportOutcome::Duplicate) => "duplicate",
+        Ok(ReportOutcome::Upgraded) => "upgraded",
+        Ok(ReportOutcome::TooLate) => "too_late",
+        Ok(ReportOutcome::NotAllowed) => "not_allowed",
+        Err(_) => "refused",
     }
 }
 

@@ -11,8 +11,13 @@ use crate::domain::snapshot::{ChoiceLevel, Table};
 use crate::grpc::check::{duration_ms, timestamp};
 use crate::grpc::wire;
 
-/// A decision.
+/// A decision, counted by its reason.
 pub fn decision(decided: &Decided) -> wire::Decision {
+    let reason = decided.answer.as_ref().map_or_else(
+        |reason| refusal_word(*reason),
+        |answer| reason_word(answer.basis.reason),
+    );
+    metrics::counter!("hermod_decisions_total", "reason" => reason).increment(1);
     let frame = wire::Decision {
         decision_id: decided.decision_id.clone(),
         experiment: format!("experiments/{}", decided.experiment.id),
@@ -253,6 +258,25 @@ fn reason(reason: Reason) -> wire::DecisionReason {
         Reason::NoConsent => wire::DecisionReason::NoConsent,
         Reason::Fallback => wire::DecisionReason::Fallback,
         Reason::Sticky => wire::DecisionReason::Sticky,
+    }
+}
+
+fn reason_word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Policy => "policy",
+        Reason::Holdout => "holdout",
+        Reason::OnlyCandidate => "only_candidate",
+        Reason::NoConsent => "no_consent",
+        Reason::Fallback => "fallback",
+        Reason::Sticky => "sticky",
+    }
+}
+
+fn refusal_word(reason: DoNotSend) -> &'static str {
+    match reason {
+        DoNotSend::FrequencyCap => "frequency_cap",
+        DoNotSend::Suppressed => "suppressed",
+        DoNotSend::NoAllowedTime => "no_allowed_time",
     }
 }
 

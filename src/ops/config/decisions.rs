@@ -22,8 +22,6 @@ pub struct DecisionsConfig {
     pub probability_floor: f64,
     /// Share of recipients that get a uniform variant at the platform's own time, as the yardstick.
     pub holdout_share: f64,
-    /// Longest time a decision may have been answered without being safe from a power cut.
-    pub unflushed_max: Period,
 }
 
 // === impl DecisionsConfig ===
@@ -36,7 +34,6 @@ impl Default for DecisionsConfig {
             default_time_zone: "UTC".into(),
             probability_floor: 0.02,
             holdout_share: 0.05,
-            unflushed_max: Period::from_millis(100),
         }
     }
 }
@@ -91,14 +88,6 @@ impl DecisionsConfig {
                 Rule {
                     expects: "a number from 0 to 0.5",
                     accepts: |share| (0.0..=0.5).contains(share),
-                },
-            ),
-            unflushed_max: reader.value(
-                "decisions.unflushed_max",
-                default.unflushed_max,
-                Rule {
-                    expects: "a length of time with its unit from 0s to 10s, such as 100ms",
-                    accepts: |period| *period <= Period::from_secs(10),
                 },
             ),
         }

@@ -22,16 +22,12 @@ pub struct ServerConfig {
     pub worker_threads: usize,
     /// Requests served at one time over all connections; more are refused with `RESOURCE_EXHAUSTED`.
     pub concurrent_requests_max: usize,
-    /// Open connections; more wait to be accepted.
-    pub connections_max: usize,
     /// Streams at one time on one connection.
     pub streams_per_connection_max: u32,
     /// Largest request in bytes.
     pub request_bytes_max: usize,
     /// Longest time for one unary request; beyond it the answer is `DEADLINE_EXCEEDED`.
     pub request_timeout: Period,
-    /// Longest silence of a new connection before its first byte.
-    pub first_byte_timeout: Period,
     /// Time between keep-alive pings on an idle connection.
     pub keep_alive_interval: Period,
     /// Longest wait for the answer to a keep-alive ping.
@@ -50,11 +46,9 @@ impl Default for ServerConfig {
             allow_unauthenticated_network: false,
             worker_threads: 0,
             concurrent_requests_max: 1_024,
-            connections_max: 4_096,
             streams_per_connection_max: 200,
             request_bytes_max: 4 << 20,
             request_timeout: Period::from_secs(10),
-            first_byte_timeout: Period::from_secs(10),
             keep_alive_interval: Period::from_secs(20),
             keep_alive_timeout: Period::from_secs(5),
             drain_timeout: Period::from_secs(20),
@@ -105,14 +99,6 @@ impl ServerConfig {
                     accepts: |max| (1..=1_000_000).contains(max),
                 },
             ),
-            connections_max: reader.value(
-                "server.connections_max",
-                self.connections_max,
-                Rule {
-                    expects: "a whole number from 1 to 1000000",
-                    accepts: |max| (1..=1_000_000).contains(max),
-                },
-            ),
             streams_per_connection_max: reader.value(
                 "server.streams_per_connection_max",
                 self.streams_per_connection_max,
@@ -138,11 +124,6 @@ impl ServerConfig {
             request_timeout: reader.value(
                 "server.request_timeout",
                 self.request_timeout,
-                timeout(),
-            ),
-            first_byte_timeout: reader.value(
-                "server.first_byte_timeout",
-                self.first_byte_timeout,
                 timeout(),
             ),
             keep_alive_interval: reader.value(

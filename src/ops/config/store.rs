@@ -29,8 +29,6 @@ pub struct StoreConfig {
     pub partitions: u32,
     /// Bytes of memory the engine may use as cache, roughly.
     pub cache_bytes: u64,
-    /// Callers that may wait for one commit before new ones are refused.
-    pub commit_queue_max: usize,
 }
 
 // === impl StoreConfig ===
@@ -42,7 +40,6 @@ impl Default for StoreConfig {
             path: "./hermod-data".into(),
             partitions: 32,
             cache_bytes: 256 << 20,
-            commit_queue_max: 8_192,
         }
     }
 }
@@ -81,14 +78,6 @@ impl StoreConfig {
                 Rule {
                     expects: "a number of bytes from 1048576 to 1099511627776",
                     accepts: |bytes| (1 << 20..=1 << 40).contains(bytes),
-                },
-            ),
-            commit_queue_max: reader.value(
-                "store.commit_queue_max",
-                default.commit_queue_max,
-                Rule {
-                    expects: "a whole number from 1 to 1000000",
-                    accepts: |max| (1..=1_000_000).contains(max),
                 },
             ),
         }

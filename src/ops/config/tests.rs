@@ -42,13 +42,12 @@ fn keys(problems: &[Problem]) -> Vec<&str> {
 fn everything_changed() -> (tempfile::TempDir, Sources) {
     file(
         "[server]\ngrpc_listen = \"[::]:1\"\noperations_listen = \"0.0.0.0:2\"\nallow_unauthenticated_network = true\n\
-         worker_threads = 3\nconcurrent_requests_max = 4\nconnections_max = 5\nstreams_per_connection_max = 6\n\
-         request_bytes_max = 2048\nrequest_timeout = \"90s\"\nfirst_byte_timeout = \"1500ms\"\n\
+         worker_threads = 3\nconcurrent_requests_max = 4\nstreams_per_connection_max = 6\n\
+         request_bytes_max = 2048\nrequest_timeout = \"90s\"\n\
          keep_alive_interval = \"1m\"\nkeep_alive_timeout = \"7s\"\ndrain_timeout = \"1h\"\n\
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
-         commit_queue_max = 9\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
-         probability_floor = 0.1\nholdout_share = 0\nunflushed_max = \"0s\"\n\
+         probability_floor = 0.1\nholdout_share = 0\n\
          [privacy]\ndefault_consent = \"none\"\nkeys_file = \"/run/keys\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
     )
@@ -111,7 +110,7 @@ fn numbers_booleans_and_lengths_of_time_are_read_from_text_sources() {
     let environment = vec![
         variable("HERMOD_DECISIONS__SEED", "42"),
         variable("HERMOD_DECISIONS__HOLDOUT_SHARE", "0.1"),
-        variable("HERMOD_DECISIONS__UNFLUSHED_MAX", "0s"),
+        variable("HERMOD_DECISIONS__REFRESH_INTERVAL", "2s"),
         variable("HERMOD_SERVER__ALLOW_UNAUTHENTICATED_NETWORK", "true"),
         variable("HERMOD_PRIVACY__KEYS_FILE", "/run/secrets/keys"),
     ];
@@ -123,7 +122,7 @@ fn numbers_booleans_and_lengths_of_time_are_read_from_text_sources() {
     .config;
     assert_eq!(config.decisions.seed, Some(42));
     assert_eq!(config.decisions.holdout_share, 0.1);
-    assert_eq!(config.decisions.unflushed_max, Period::from_millis(0));
+    assert_eq!(config.decisions.refresh_interval, Period::from_secs(2));
     assert!(config.server.allow_unauthenticated_network);
     assert_eq!(config.keys_path(), PathBuf::from("/run/secrets/keys"));
 }

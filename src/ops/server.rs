@@ -1,0 +1,240 @@
+//! The running server: both ports, the background work, and stopping in order.
+//!
+//! Takes bound listeners and a stop future, so that tests own the ports and the end. Stopping: health says NOT_SERVING, calls
+//! in flight are finished within the drain limit, everything is flushed, and the engine is closed last.
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::Router;
+use tonic_health::ServingStatus;
+
+use crate::app::{App, AppError};
+use crate::grpc::{Services, wire};
+use crate::store::{Engine, StoreError};
+
+use super::compose::Opened;
+use super::config::Config;
+use super::gauges;
+use super::guard::Limits;
+use super::port::{self, OperationsPort};
+use super::shutdown::{Drain, Drained};
+
+/// How often planned trials whose time has come are moved, and gauges are read.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why the server ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The gRPC transport.
+    #[error("the gRPC port failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The operations port.
+    #[error("the operations port failed: {0}")]
+    Operations(#[from] std::io::Error),
+    /// Reflection could not be built from the descriptors.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// What was not durable yet could not be made so.
+    #[error("flushing at the end failed: {0}")]
+    Flush(#[from] AppError),
+    /// The engine did not close.
+    #[error("closing the store failed: {0}")]
+    Close(#[from] StoreError),
+}
+
+/// The two ports, bound.
+pub struct Listeners {
+    /// For gRPC.
+    pub grpc: TcpListener,
+    /// For metrics and probes.
+    pub operations: TcpListener,
+}
+
+/// A server that is ready to run.
+pub struct Server {
+    app: Arc<App>,
+    engine: Arc<dyn Engine>,
+    config: Config,
+    metrics: PrometheusHandle,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Whether calls in flight were cut off at the drain limit.
+    pub cut_off: bool,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server over opened use cases.
+    pub fn new(opened: Opened, config: Config, metrics: PrometheusHandle) -> Self {
+        Self {
+            app: Arc::new(opened.app),
+            engine: opened.engine,
+            config,
+            metrics,
+        }
+    }
+
+    /// The use cases.
+    pub fn app(&self) -> Arc<App> {
+        self.app.clone()
+    }
+
+    /// Serves until `stop` resolves, then stops in order; `immediate` cuts the drain short.
+    pub async fn run(
+        self,
+        listeners: Listeners,
+        stop: impl Future<Output = ()> + Send,
+        immediate: impl Future,
+    ) -> Result<Stopped, ServeError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let (stopping, stopped) = watch::channel(false);
+        reporter
+            .set_service_status("", ServingStatus::Serving)
+            .await;
+        let router = self.router()?.add_service(health);
+        let incoming = TcpListenerStream::new(listeners.grpc);
+        let mut grpc =
+            tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
+        let operations = tokio::spawn(port::serve(
+            listeners.operations,
+            self.pages(),
+            until(stopped.clone()),
+        ));
+        let refresh = tokio::spawn(refresh(
+            self.app.clone(),
+            self.config.decisions.refresh_interval.get(),
+            stopped.clone(),
+        ));
+        let upkeep = tokio::spawn(upkeep(
+            self.app.clone(),
+            reporter.clone(),
+            self.metrics.clone(),
+            stopped,
+        ));
+        tokio::select! {
+            () = stop => {}
+            ended = &mut grpc => flatten(ended)?,
+        }
+        tracing::info!("stopping: no new calls, finishing those in flight");
+        reporter
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+        stopping.send_replace(true);
+        let drain = Drain {
+            limit: self.config.server.drain_timeout.get(),
+        };
+        let drained = if grpc.is_finished() {
+            Drained::Finished(Ok(Ok(())))
+        } else {
+            drain.run(&mut grpc, immediate).await
+        };
+        let cut_off = !matches!(drained, Drained::Finished(_));
+        grpc.abort();
+        for task in [refresh, upkeep] {
+            task.abort();
+        }
+        let _ = operations.await;
+        self.app.flush().await?;
+        self.engine.close().await?;
+        Ok(Stopped { cut_off })
+    }
+
+    fn router(&self) -> Result<Router, ServeError> {
+        let server = &self.config.server;
+        let services = Services::new(self.app.clone());
+        let limits = Limits::new(server.concurrent_requests_max, server.request_timeout.get());
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(wire::DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let bytes_max = server.request_bytes_max;
+        Ok(tonic::transport::Server::builder()
+            .max_concurrent_streams(Some(server.streams_per_connection_max))
+            .http2_keepalive_interval(Some(server.keep_alive_interval.get()))
+            .http2_keepalive_timeout(Some(server.keep_alive_timeout.get()))
+            .tcp_nodelay(true)
+            .add_service(limits.guard(services.decisions(bytes_max)))
+            .add_service(limits.guard(services.feedback(bytes_max)))
+            .add_service(limits.guard(services.experiments(bytes_max)))
+            .add_service(limits.guard(services.recipients(bytes_max)))
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?))
+    }
+
+    fn pages(&self) -> axum::Router {
+        let app = self.app.clone();
+        OperationsPort::new(self.metrics.clone(), move || {
+            app.health().map_err(|error| error.to_string())
+        })
+        .router()
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server itself is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn flatten(
+    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> Result<(), ServeError> {
+    match ended {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(std::io::Error::other(error).into()),
+    }
+}
+
+/// Recomputes what changed, off the path of decisions.
+async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stopped.borrow() {
+        ticks.tick().await;
+        let app = app.clone();
+        let started = Instant::now();
+        if tokio::task::spawn_blocking(move || app.refresh())
+            .await
+            .is_err()
+        {
+            tracing::error!("a refresh ended in a defect; the allocations before it stay in use");
+        }
+        metrics::histogram!("hermod_refresh_duration_seconds")
+            .record(started.elapsed().as_secs_f64());
+    }
+}
+
+/// Moves planned trials, reports health, and reads the gauges.
+async fn upkeep(
+    app: Arc<App>,
+    reporter: tonic_health::server::HealthReporter,
+    metrics: PrometheusHandle,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stopped.borrow() {
+        ticks.tick().await;
+        if let Err(error) = app.fold_planned().await {
+            tracing::warn!(%error, "planned trials stay where they are for now");
+        }
+        let serving = if app.health().is_ok() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        reporter.set_service_status("", serving).await;
+        gauges::record(&app);
+        metrics.run_upkeep();
+    }
+}
