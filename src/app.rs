@@ -24,7 +24,9 @@ pub use decisions::{
     Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
 };
 pub use error::{AppError, Kind, Violation};
-pub use experiments::{ExperimentPage, ListRequest, NewExperiment, SettingsChange};
+pub use experiments::{
+    ExperimentPage, FIELDS_IN_DRAFT, ListRequest, NewExperiment, SettingsChange,
+};
 pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{

@@ -1,4 +1,64 @@
 //! The wire: thin handlers that check, convert, call the use cases and map errors.
 //!
-//! Wire types never go below this layer.
+//! Wire types never go below this layer, and conversions name every field, so that a new one is decided on before it compiles.
+mod check;
+mod constraints;
+mod decisions;
+mod experiments;
+mod feedback;
+mod recipients;
+mod results;
+mod status;
 pub mod wire;
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::domain::name::TenantId;
+
+use wire::decision_service_server::DecisionServiceServer;
+use wire::experiment_service_server::ExperimentServiceServer;
+use wire::feedback_service_server::FeedbackServiceServer;
+use wire::recipient_service_server::RecipientServiceServer;
+
+/// The four services over one set of use cases.
+#[derive(Clone)]
+pub struct Services {
+    app: Arc<App>,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// Services that call these use cases.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    /// The decision service, with the largest request it takes, in bytes.
+    pub fn decisions(&self, request_bytes_max: usize) -> DecisionServiceServer<Self> {
+        DecisionServiceServer::new(self.clone())
+            .max_decoding_message_size(request_bytes_max)
+            .max_encoding_message_size(usize::MAX)
+    }
+
+    /// The feedback service.
+    pub fn feedback(&self, request_bytes_max: usize) -> FeedbackServiceServer<Self> {
+        FeedbackServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
+    }
+
+    /// The experiment service.
+    pub fn experiments(&self, request_bytes_max: usize) -> ExperimentServiceServer<Self> {
+        ExperimentServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
+    }
+
+    /// The recipient service.
+    pub fn recipients(&self, request_bytes_max: usize) -> RecipientServiceServer<Self> {
+        RecipientServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
+    }
+}
+
+/// The tenant of a call. Without authentication there is one.
+fn tenant_of<T>(_request: &tonic::Request<T>) -> TenantId {
+    TenantId::DEFAULT
+}

@@ -40,6 +40,11 @@ impl Slug {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A valid slug that stands in for one that was refused.
+    pub fn placeholder() -> Self {
+        Self("none".to_owned())
+    }
 }
 
 impl fmt::Display for Slug {

@@ -1,0 +1,128 @@
+//! DecisionService: one answer, many, or a stream of them.
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+mod answer;
+mod question;
+
+pub use answer::time_level;
+
+use crate::app::AppError;
+use crate::domain::name::TenantId;
+
+use super::check::batch_size;
+use super::status::{problem, status};
+use super::wire::decision_service_server::DecisionService;
+use super::{Services, tenant_of, wire};
+
+type DecideStream = Pin<Box<dyn Stream<Item = Result<wire::StreamDecideResponse, Status>> + Send>>;
+
+impl Services {
+    async fn decide_one(
+        &self,
+        tenant: TenantId,
+        request: wire::DecideRequest,
+    ) -> Result<wire::Decision, AppError> {
+        let request = question::decide(tenant, request)?;
+        let decided = self.app.decide(&request).await?;
+        Ok(answer::decision(&decided))
+    }
+
+    async fn decide_item(
+        &self,
+        tenant: TenantId,
+        request: wire::DecideRequest,
+    ) -> wire::DecisionResult {
+        use wire::decision_result::Result as Item;
+        let result = match self.decide_one(tenant, request).await {
+            Ok(decision) => Item::Decision(decision),
+            Err(error) => Item::Problem(problem(error)),
+        };
+        wire::DecisionResult {
+            result: Some(result),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DecisionService for Services {
+    type StreamDecideStream = DecideStream;
+
+    async fn decide(
+        &self,
+        request: Request<wire::DecideRequest>,
+    ) -> Result<Response<wire::DecideResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let decision = self
+            .decide_one(tenant, request.into_inner())
+            .await
+            .map_err(status)?;
+        Ok(Response::new(wire::DecideResponse {
+            decision: Some(decision),
+        }))
+    }
+
+    async fn batch_decide(
+        &self,
+        request: Request<wire::BatchDecideRequest>,
+    ) -> Result<Response<wire::BatchDecideResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let wire::BatchDecideRequest { requests } = request.into_inner();
+        batch_size("requests", requests.len()).map_err(status)?;
+        let mut results = Vec::with_capacity(requests.len());
+        for request in requests {
+            results.push(self.decide_item(tenant, request).await);
+        }
+        Ok(Response::new(wire::BatchDecideResponse { results }))
+    }
+
+    async fn stream_decide(
+        &self,
+        request: Request<Streaming<wire::StreamDecideRequest>>,
+    ) -> Result<Response<DecideStream>, Status> {
+        let tenant = tenant_of(&request);
+        let services = self.clone();
+        let answers = request.into_inner().then(move |item| {
+            let services = services.clone();
+            async move {
+                let wire::StreamDecideRequest {
+                    correlation_id,
+                    request,
+                } = item?;
+                let result = services
+                    .decide_item(tenant, request.unwrap_or_default())
+                    .await;
+                Ok(wire::StreamDecideResponse {
+                    correlation_id,
+                    result: Some(result),
+                })
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn choose_variant(
+        &self,
+        request: Request<wire::ChooseVariantRequest>,
+    ) -> Result<Response<wire::ChooseVariantResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = question::choose_variant(tenant, request.into_inner(), self.app.now())
+            .map_err(status)?;
+        let decided = self.app.decide(&request).await.map_err(status)?;
+        Ok(Response::new(wire::ChooseVariantResponse {
+            decision: Some(answer::decision(&decided)),
+        }))
+    }
+
+    async fn predict_send_time(
+        &self,
+        request: Request<wire::PredictSendTimeRequest>,
+    ) -> Result<Response<wire::PredictSendTimeResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = question::predict(tenant, request.into_inner()).map_err(status)?;
+        let predicted = self.app.predict_send_time(&request).await.map_err(status)?;
+        Ok(Response::new(answer::prediction(&predicted)))
+    }
+}

@@ -1,0 +1,282 @@
+//! Decisions on the wire, with a sentence that says why.
+use jiff::Timestamp;
+
+use crate::app::{Decided, Predicted, SendAnswer, ZoneSource};
+use crate::domain::civil::Zone;
+use crate::domain::decide::Reason;
+use crate::domain::experiment::Experiment;
+use crate::domain::recipient::DoNotSend;
+use crate::domain::send_time::{Level, Prediction};
+use crate::domain::snapshot::{ChoiceLevel, Table};
+use crate::grpc::check::{duration_ms, timestamp};
+use crate::grpc::wire;
+
+/// A decision.
+pub fn decision(decided: &Decided) -> wire::Decision {
+    let frame = wire::Decision {
+        decision_id: decided.decision_id.clone(),
+        experiment: format!("experiments/{}", decided.experiment.id),
+        decide_time: Some(timestamp(decided.decided_at)),
+        repeated_answer: decided.repeated,
+        allocation_version: decided.version,
+        ..wire::Decision::default()
+    };
+    match &decided.answer {
+        Err(reason) => wire::Decision {
+            send: false,
+            do_not_send_reason: do_not_send(*reason).into(),
+            explanation: why_not(*reason),
+            ..frame
+        },
+        Ok(answer) => sending(frame, decided, answer),
+    }
+}
+
+fn sending(frame: wire::Decision, decided: &Decided, answer: &SendAnswer) -> wire::Decision {
+    let experiment = &decided.experiment;
+    let variant = experiment
+        .variant(answer.variant)
+        .map(|variant| variant.id.to_string())
+        .unwrap_or_default();
+    let segment = usize::from(answer.segment)
+        .checked_sub(1)
+        .and_then(|at| experiment.settings.segments.get(at));
+    let time = Time {
+        at: answer.send_at,
+        zone: &decided.zone,
+        source: decided.zone_source,
+        transactional: decided.transactional,
+    };
+    let explanation = explain(answer, &variant, &time);
+    wire::Decision {
+        send: true,
+        variant,
+        reason: reason(answer.basis.reason).into(),
+        propensity: answer.propensity,
+        variant_level: choice_level(answer.basis.choice_level).into(),
+        segment: segment.map(ToString::to_string).unwrap_or_default(),
+        holdout: answer.holdout,
+        send_time: Some(timestamp(answer.send_at)),
+        send_time_explanation: Some(
+            time.explained(answer.prediction.as_ref(), answer.basis.time_level),
+        ),
+        ranked_variants: answer
+            .table
+            .as_deref()
+            .map(|table| ranking(experiment, table))
+            .unwrap_or_default(),
+        explanation,
+        ..frame
+    }
+}
+
+/// A predicted time.
+pub fn prediction(predicted: &Predicted) -> wire::PredictSendTimeResponse {
+    match &predicted.answer {
+        Err(reason) => wire::PredictSendTimeResponse {
+            send: false,
+            do_not_send_reason: do_not_send(*reason).into(),
+            ..Default::default()
+        },
+        Ok((at, prediction)) => {
+            let time = Time {
+                at: *at,
+                zone: &predicted.zone,
+                source: predicted.zone_source,
+                transactional: predicted.transactional,
+            };
+            let level = prediction.as_ref().map(|prediction| prediction.level);
+            wire::PredictSendTimeResponse {
+                send: true,
+                do_not_send_reason: 0,
+                send_time: Some(timestamp(*at)),
+                explanation: Some(time.explained(prediction.as_ref(), level)),
+                delay: Some(duration_ms(
+                    at.as_millisecond() - predicted.earliest_at.as_millisecond(),
+                )),
+            }
+        }
+    }
+}
+
+/// A send time and the zone it is read in.
+struct Time<'a> {
+    at: Timestamp,
+    zone: &'a Zone,
+    source: ZoneSource,
+    transactional: bool,
+}
+
+// === impl Time ===
+
+impl Time<'_> {
+    fn explained(
+        &self,
+        prediction: Option<&Prediction>,
+        known_level: Option<Level>,
+    ) -> wire::SendTimeExplanation {
+        let local = self.zone.local_hour(self.at);
+        let relative = prediction.map(|prediction| prediction.relative_activity);
+        wire::SendTimeExplanation {
+            level: known_level
+                .map_or(wire::EvidenceLevel::Unspecified, time_level)
+                .into(),
+            value: prediction.map_or(0.0, |prediction| prediction.value),
+            effective_observations: prediction
+                .map_or(0.0, |prediction| prediction.effective_observations),
+            local_hour: local.hour.into(),
+            local_weekday: i32::from(local.weekday) + 1,
+            time_zone: self.zone.name().to_owned(),
+            time_zone_source: zone_source(self.source).into(),
+            relative_activity_low: relative.map_or(0.0, |interval| interval.low),
+            relative_activity: relative.map_or(0.0, |interval| interval.mean),
+            relative_activity_high: relative.map_or(0.0, |interval| interval.high),
+            candidates: prediction.map(candidates).unwrap_or_default(),
+            transactional: self.transactional,
+        }
+    }
+}
+
+fn candidates(prediction: &Prediction) -> Vec<wire::CandidateHour> {
+    let hour = |hour: &crate::domain::send_time::HourCandidate| wire::CandidateHour {
+        start_time: Some(timestamp(hour.start_at)),
+        value: hour.value,
+        allowed: hour.allowed,
+    };
+    prediction.candidates.iter().map(hour).collect()
+}
+
+fn ranking(experiment: &Experiment, table: &Table) -> Vec<wire::RankedVariant> {
+    let mut ranked: Vec<wire::RankedVariant> = table
+        .candidates
+        .iter()
+        .enumerate()
+        .map(|(at, candidate)| {
+            let interval = candidate.posterior.credible_interval(0.95);
+            wire::RankedVariant {
+                variant: experiment
+                    .variant(candidate.variant)
+                    .map(|variant| variant.id.to_string())
+                    .unwrap_or_default(),
+                propensity: table.allocation.propensity(at),
+                probability_best: table.best.probability.get(at).copied().unwrap_or(0.0),
+                mean: candidate.posterior.mean(),
+                interval_low: interval.low,
+                interval_high: interval.high,
+                effective_trials: candidate.effective_trials,
+                successes: candidate.successes,
+            }
+        })
+        .collect();
+    ranked.sort_by(|one, other| other.propensity.total_cmp(&one.propensity));
+    ranked
+}
+
+fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
+    let percent = answer.propensity * 100.0;
+    let which = match answer.basis.reason {
+        Reason::Policy => format!(
+            "Variant {variant} was drawn with probability {percent:.1} % from {}",
+            knowledge(answer.basis.choice_level)
+        ),
+        Reason::Holdout => format!(
+            "The recipient is in the holdout: variant {variant} was drawn uniformly, and the time is the first one allowed"
+        ),
+        Reason::OnlyCandidate => format!("Variant {variant} was the only one eligible"),
+        Reason::NoConsent => format!(
+            "Without consent nothing is recorded: variant {variant} was drawn from everyone's allocation"
+        ),
+        Reason::Fallback => format!(
+            "The recipient's record cannot be read: variant {variant} was drawn as for somebody unknown, and not recorded"
+        ),
+        Reason::Sticky => format!("The recipient was given variant {variant} before and keeps it"),
+    };
+    let local = time.zone.local_time(time.at);
+    let clock = format!(
+        "{:02}:{:02} in {}",
+        local.hour.hour,
+        local.minute,
+        time.zone.name()
+    );
+    let when = match (time.transactional, answer.basis.time_level) {
+        (true, _) => "transactional mail is not delayed".to_owned(),
+        (_, None) => format!("it leaves at {clock}"),
+        (_, Some(Level::Recipient)) => {
+            format!("{clock} is when this recipient is most likely to open it")
+        }
+        (_, Some(Level::Everyone)) => {
+            format!("{clock} is everybody's best time: too little is known of this recipient alone")
+        }
+        (_, Some(Level::Default)) => {
+            format!("{clock} follows common waking hours: too little is known yet")
+        }
+    };
+    format!("{which}; {when}.")
+}
+
+fn knowledge(level: ChoiceLevel) -> &'static str {
+    match level {
+        ChoiceLevel::Segment => "what is known of this segment and daypart",
+        ChoiceLevel::Everyone => "what is known of all recipients",
+        ChoiceLevel::Default => "no responses yet",
+    }
+}
+
+fn why_not(reason: DoNotSend) -> String {
+    match reason {
+        DoNotSend::FrequencyCap => {
+            "The recipient has had as many mails as the frequency cap allows before the deadline."
+        }
+        DoNotSend::Suppressed => {
+            "The recipient unsubscribed, complained, bounced for good, or was suppressed by hand."
+        }
+        DoNotSend::NoAllowedTime => {
+            "Quiet hours and blocked dates leave no allowed instant before the deadline."
+        }
+    }
+    .to_owned()
+}
+
+fn do_not_send(reason: DoNotSend) -> wire::DoNotSendReason {
+    match reason {
+        DoNotSend::FrequencyCap => wire::DoNotSendReason::FrequencyCap,
+        DoNotSend::Suppressed => wire::DoNotSendReason::Suppressed,
+        DoNotSend::NoAllowedTime => wire::DoNotSendReason::NoAllowedTime,
+    }
+}
+
+fn reason(reason: Reason) -> wire::DecisionReason {
+    match reason {
+        Reason::Policy => wire::DecisionReason::Policy,
+        Reason::Holdout => wire::DecisionReason::Holdout,
+        Reason::OnlyCandidate => wire::DecisionReason::OnlyCandidate,
+        Reason::NoConsent => wire::DecisionReason::NoConsent,
+        Reason::Fallback => wire::DecisionReason::Fallback,
+        Reason::Sticky => wire::DecisionReason::Sticky,
+    }
+}
+
+fn choice_level(level: ChoiceLevel) -> wire::EvidenceLevel {
+    match level {
+        ChoiceLevel::Segment => wire::EvidenceLevel::Segment,
+        ChoiceLevel::Everyone => wire::EvidenceLevel::Everyone,
+        ChoiceLevel::Default => wire::EvidenceLevel::Default,
+    }
+}
+
+/// The level of a time on the wire.
+pub fn time_level(level: Level) -> wire::EvidenceLevel {
+    match level {
+        Level::Recipient => wire::EvidenceLevel::Recipient,
+        Level::Everyone => wire::EvidenceLevel::Everyone,
+        Level::Default => wire::EvidenceLevel::Default,
+    }
+}
+
+fn zone_source(source: ZoneSource) -> wire::TimeZoneSource {
+    match source {
+        ZoneSource::Request => wire::TimeZoneSource::Request,
+        ZoneSource::Recipient => wire::TimeZoneSource::Recipient,
+        ZoneSource::Default => wire::TimeZoneSource::Default,
+    }
+}

@@ -1,0 +1,127 @@
+//! Results on the wire.
+use crate::app::{HoldoutResults, Results, SampleRatio, VariantResults};
+use crate::domain::event::EventKind;
+use crate::domain::timeline::HourCounts;
+
+use super::check::timestamp;
+use super::experiments::{objective_wire, state_wire, variant_state_wire};
+use super::wire;
+
+/// What an experiment shows.
+pub fn results(results: &Results) -> wire::ExperimentResults {
+    let Results {
+        experiment,
+        as_of,
+        variants,
+        leader,
+        relative_loss,
+        safe_to_conclude,
+        holdout,
+        ratio,
+    } = results;
+    let leader = leader
+        .and_then(|at| experiment.variants.get(at))
+        .map(|variant| variant.id.to_string());
+    let SampleRatio { p_value, alarm } = *ratio;
+    wire::ExperimentResults {
+        name: format!("experiments/{}", experiment.id),
+        state: state_wire(experiment.state).into(),
+        objective: objective_wire(experiment.settings.objective).into(),
+        as_of_time: Some(timestamp(*as_of)),
+        variants: variants
+            .iter()
+            .map(|variant| variant_wire(results, variant))
+            .collect(),
+        leader: leader.unwrap_or_default(),
+        leader_relative_expected_loss: *relative_loss,
+        safe_to_conclude: *safe_to_conclude,
+        holdout: Some(holdout_wire(holdout, experiment.settings.holdout_share)),
+        sample_ratio_check: Some(wire::SampleRatioCheck { p_value, alarm }),
+    }
+}
+
+fn variant_wire(results: &Results, shown: &VariantResults) -> wire::VariantResults {
+    let VariantResults {
+        variant,
+        mean,
+        interval,
+        probability_best,
+        expected_loss,
+        share,
+        trials,
+        effective_trials,
+        planned_trials,
+        successes,
+        counts,
+    } = shown;
+    let variant = results.experiment.variant(*variant);
+    wire::VariantResults {
+        variant_id: variant
+            .map(|variant| variant.id.to_string())
+            .unwrap_or_default(),
+        display_name: variant
+            .map(|variant| variant.display_name.clone())
+            .unwrap_or_default(),
+        state: variant
+            .map_or(wire::VariantState::Unspecified, |variant| {
+                variant_state_wire(variant.state)
+            })
+            .into(),
+        mean: *mean,
+        interval_low: interval.low,
+        interval_high: interval.high,
+        probability_best: *probability_best,
+        expected_loss: *expected_loss,
+        share: *share,
+        trials: trials + planned_trials,
+        effective_trials: *effective_trials,
+        pending_trials: (trials + planned_trials - effective_trials).max(0.0),
+        successes: *successes,
+        raw_rate: if *trials > 0.0 {
+            successes / trials
+        } else {
+            0.0
+        },
+        counts: Some(counts_wire(counts)),
+    }
+}
+
+fn counts_wire(counts: &HourCounts) -> wire::EventCounts {
+    let of = |kind| counts.of(kind) as f64;
+    wire::EventCounts {
+        decided: counts.decided as f64,
+        sent: of(EventKind::Sent),
+        delivered: of(EventKind::Delivered),
+        bounced: of(EventKind::Bounced),
+        opened: of(EventKind::Opened),
+        clicked: of(EventKind::Clicked),
+        converted: of(EventKind::Converted),
+        unsubscribed: of(EventKind::Unsubscribed),
+        complained: of(EventKind::Complained),
+        replied: of(EventKind::Replied),
+        replied_negative: counts.replied_negative as f64,
+        value: counts.value,
+    }
+}
+
+fn holdout_wire(holdout: &HoldoutResults, share: f64) -> wire::HoldoutResults {
+    let HoldoutResults {
+        trials,
+        effective_trials,
+        successes,
+        policy_rate,
+    } = *holdout;
+    let rate = if effective_trials > 0.0 {
+        successes / effective_trials
+    } else {
+        0.0
+    };
+    wire::HoldoutResults {
+        share,
+        trials,
+        effective_trials,
+        successes,
+        rate,
+        policy_rate,
+    }
+}
