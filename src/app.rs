@@ -11,6 +11,7 @@ mod load;
 mod recipients;
 mod registry;
 mod results;
+mod survey;
 mod writes;
 
 use std::sync::Arc;
@@ -28,7 +29,10 @@ pub use experiments::{
 };
 pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
-pub use results::{HoldoutResults, Results, SampleRatio, VariantResults};
+pub use results::{
+    HoldoutResults, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, SampleRatio, VariantResults,
+};
+pub use survey::Survey;
 
 use crate::domain::civil::Zone;
 use crate::domain::decide::Allowed;

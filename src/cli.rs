@@ -5,6 +5,7 @@
 
 mod completions;
 mod config;
+mod inspect;
 mod serve;
 mod setting;
 
@@ -42,6 +43,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Config(config::Args),
+    Inspect(inspect::Args),
     Completions(completions::Args),
 }
 
@@ -82,6 +84,7 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
+            Self::Inspect(args) => inspect::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }

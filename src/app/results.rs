@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Expected loss relative to the leader's mean below which it is safe to stop.
-const SAFE_RELATIVE_LOSS: f64 = 0.005;
+pub const SAFE_RELATIVE_LOSS: f64 = 0.005;
 /// Effective trials that every live variant needs before it is safe to stop.
-const SAFE_TRIALS: f64 = 100.0;
+pub const SAFE_TRIALS: f64 = 100.0;
 /// A sample-ratio check this improbable raises the alarm.
 const RATIO_ALARM: f64 = 0.001;
 
