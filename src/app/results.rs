@@ -242,7 +242,7 @@ fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> Holdou
     });
     HoldoutResults {
         trials: held.trials.max(0.0),
-        effective_trials: held.effective_trials(curve).max(0.0),
+        effective_trials: CellCounts::of(held, curve).trials,
         successes: held.successes.max(0.0),
         policy_rate: if trials > 0.0 {
             successes / trials
