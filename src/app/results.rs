@@ -108,7 +108,7 @@ impl App {
         let snapshot = live.snapshot();
         let now = self.now();
         let objective = snapshot.experiment.settings.objective;
-        let expected_rate = self.registry.expected_rate(tenant, objective, now);
+        let expected_rate = self.registry.expected_rate(tenant, objective);
         let mut sums = live.sums();
         let cells = sums.due(now);
         let facts: Vec<Facts> = (0..snapshot.experiment.variants.len())
