@@ -117,13 +117,18 @@ pub(super) fn conforms<E: Engine, G>(open: impl Fn() -> (E, G)) {
         batches_are_seen_wholly_or_not_at_all,
     ];
     for part in suite {
-        let (engine, _guard) = open();
+        let (engine, guard) = open();
         part(&engine);
+        // The engine goes before what it lies in.
+        drop(engine);
+        drop(guard);
     }
     for seed in 0..8 {
-        let ((engine, _guard), mut model) = (open(), Model::default());
+        let ((engine, guard), mut model) = (open(), Model::default());
         model.history(&engine, seed, 400);
         model.compare(&engine);
+        drop(engine);
+        drop(guard);
     }
 }
 
@@ -363,12 +368,10 @@ fn limits_are_refused(engine: &dyn Engine) {
     };
     assert!(refused(vec![large(KEY_BYTES_MAX + 1, 1)]));
     assert!(refused(vec![large(1, VALUE_BYTES_MAX + 1)]));
-    assert!(refused(
-        (0..17).map(|_| large(1, VALUE_BYTES_MAX)).collect()
-    ));
+    assert!(refused((0..5).map(|_| large(1, VALUE_BYTES_MAX)).collect()));
     committed(
         engine,
-        (1..16).map(|key| large(key, VALUE_BYTES_MAX)).collect(),
+        (7..10).map(|key| large(key, VALUE_BYTES_MAX)).collect(),
     );
     committed(
         engine,

@@ -80,7 +80,7 @@ fn reopen(shared: &Shared) -> Result<u64, StoreError> {
         shared.options.cache_bytes,
         generation,
     )?;
-    let behind_last = disk.last_row()?.map_or(1, |last| last + 1);
+    let behind_last = disk.trim()?.map_or(1, |last| last + 1);
     let first = disk.folded()?.map_or(1, |folded| folded.first_row);
     let next = behind_last.max(first);
     // Under the same hold, so that nobody pairs this opening with the number of another.

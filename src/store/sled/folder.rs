@@ -85,7 +85,8 @@ fn write(
         .flat_map(|snapshot| snapshot.entries.chunks(CHUNK))
     {
         same_disk(&|disk| {
-            disk.fold(chunk)
+            disk.records
+                .fold(chunk)
                 .map(|grown| shared.counts.keys_grown(grown))
         })?;
     }
