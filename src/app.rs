@@ -153,7 +153,8 @@ impl App {
     /// Decisions read only what this prepared; call it at the refresh interval.
     pub fn refresh(&self) {
         let now = self.now();
-        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective, now);
+        self.registry.learn_rates(now);
+        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
         let changed = self
             .registry
             .lives()

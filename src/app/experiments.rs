@@ -121,7 +121,7 @@ impl App {
             return Ok(Arc::new(experiment));
         }
         let experiment = self.store_new(new.tenant, experiment).await?;
-        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective, now);
+        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
         let live = Live::new(new.tenant, experiment, Sums::default(), &expected, now);
         Ok(self.registry.insert(live).experiment())
     }
@@ -370,8 +370,7 @@ impl App {
             {
                 self.engine.durable(ticket).await?;
                 let experiment = Arc::new(experiment);
-                let expected =
-                    |tenant, objective| self.registry.expected_rate(tenant, objective, now);
+                let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
                 live.rebuild(experiment.clone(), now, &expected);
                 self.changes.send_modify(|count| *count += 1);
                 return Ok(experiment);

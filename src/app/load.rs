@@ -33,7 +33,7 @@ impl App {
         let now = self.now();
         for (tenant, experiment) in experiments {
             let sums = sums.remove(&experiment.uid).unwrap_or_default();
-            let published = |_, objective| self.registry.expected_rate(tenant, objective, now);
+            let published = |_, objective| self.registry.expected_rate(tenant, objective);
             self.registry
                 .insert(Live::new(tenant, experiment, sums, &published, now));
         }

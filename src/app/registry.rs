@@ -18,6 +18,11 @@ use super::ledger::Sums;
 /// A snapshot older than this is recomputed though nothing came in: waiting answers change what the same counts mean.
 const STALE_MS: i64 = 30_000;
 
+/// Expected rates are learned anew at most this often.
+const RATES_INTERVAL_MS: i64 = 60_000;
+/// Effective trials from which on an experiment's rate counts.
+const RATE_TRIALS_MIN: f64 = 1_000.0;
+
 /// An experiment in service.
 pub struct Live {
     /// The tenant it belongs to.
@@ -33,6 +38,14 @@ pub struct Live {
 #[derive(Default)]
 pub struct Registry {
     index: RwLock<Index>,
+    rates: Mutex<Rates>,
+}
+
+/// Rates to be expected of an experiment, as last learned.
+#[derive(Default)]
+struct Rates {
+    by_objective: HashMap<(TenantId, Objective), f64>,
+    learned_at_ms: Option<i64>,
 }
 
 #[derive(Default)]
@@ -197,31 +210,49 @@ impl Registry {
         self.read().by_uid.values().cloned().collect()
     }
 
-    /// The mean rate of a tenant's experiments with the same objective, with the published level as two more experiments.
-    pub fn expected_rate(&self, tenant: TenantId, objective: Objective, now: Timestamp) -> f64 {
-        let published = match objective {
-            Objective::Click => 0.02,
-            Objective::Open => 0.2,
-            Objective::Conversion => 0.005,
+    /// The rate that a tenant's experiments with this objective can be expected to have, as last learned.
+    pub fn expected_rate(&self, tenant: TenantId, objective: Objective) -> f64 {
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = rates.by_objective.get(&(tenant, objective)).copied();
+        learned.unwrap_or_else(|| published_rate(objective))
+    }
+
+    /// Learns the expected rates anew, if the last time is long enough ago: the mean over a tenant's experiments, with the published
+    /// level as two more of them.
+    pub fn learn_rates(&self, now: Timestamp) {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = now.as_millisecond();
+        let age_ms = rates.learned_at_ms.map(|at_ms| now_ms - at_ms);
+        if age_ms.is_some_and(|age_ms| (0..RATES_INTERVAL_MS).contains(&age_ms)) {
+            return;
+        }
+        let mut sums: HashMap<(TenantId, Objective), (f64, f64)> = HashMap::new();
+        for live in self.lives() {
+            let objective = live.experiment().settings.objective;
+            let (trials, successes) =
+                live.sums()
+                    .overall(objective, &default_curve(objective), now);
+            if trials >= RATE_TRIALS_MIN {
+                let published = 2.0 * published_rate(objective);
+                let sum = sums
+                    .entry((live.tenant, objective))
+                    .or_insert((published, 2.0));
+                *sum = (sum.0 + (successes / trials).clamp(1e-4, 0.99), sum.1 + 1.0);
+            }
+        }
+        let by_objective = sums.into_iter().map(|(of, (sum, count))| (of, sum / count));
+        *rates = Rates {
+            by_objective: by_objective.collect(),
+            learned_at_ms: Some(now_ms),
         };
-        let curve = default_curve(objective);
-        let lives: Vec<Arc<Live>> = self
-            .read()
-            .by_uid
-            .values()
-            .filter(|live| live.tenant == tenant)
-            .cloned()
-            .collect();
-        let rates = lives
-            .iter()
-            .filter(|live| live.experiment().settings.objective == objective)
-            .filter_map(|live| {
-                let (trials, successes) = live.sums().overall(objective, &curve, now);
-                (trials >= 1_000.0).then(|| (successes / trials).clamp(1e-4, 0.99))
-            });
-        let (sum, count) = rates.fold((2.0 * published, 2.0), |(sum, count), rate| {
-            (sum + rate, count + 1.0)
-        });
-        sum / count
+    }
+}
+
+/// Rates before a tenant has experiments of its own: common levels of campaigns.
+fn published_rate(objective: Objective) -> f64 {
+    match objective {
+        Objective::Click => 0.02,
+        Objective::Open => 0.2,
+        Objective::Conversion => 0.005,
     }
 }

@@ -108,7 +108,7 @@ impl App {
         let snapshot = live.snapshot();
         let now = self.now();
         let objective = snapshot.experiment.settings.objective;
-        let expected_rate = self.registry.expected_rate(tenant, objective, now);
+        let expected_rate = self.registry.expected_rate(tenant, objective);
         let mut sums = live.sums();
         let cells = sums.due(now);
         let facts: Vec<Facts> = (0..snapshot.experiment.variants.len())
@@ -242,7 +242,7 @@ fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> Holdou
     });
     HoldoutResults {
         trials: held.trials.max(0.0),
-        effective_trials: held.effective_trials(curve).max(0.0),
+        effective_trials: CellCounts::of(held, curve).trials,
         successes: held.successes.max(0.0),
         policy_rate: if trials > 0.0 {
             successes / trials

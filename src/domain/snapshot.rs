@@ -280,11 +280,12 @@ impl Table {
     ) -> Option<Self> {
         let candidate = |variant: &VariantIndex| {
             let exposure = evidence.pooled(*variant);
+            let counts = CellCounts::of(&exposure, &beliefs.curve);
             Candidate {
                 variant: *variant,
                 posterior: posterior(beliefs.prior, &exposure, &beliefs.curve),
-                effective_trials: exposure.effective_trials(&beliefs.curve).max(0.0),
-                successes: exposure.successes.max(0.0),
+                effective_trials: counts.trials,
+                successes: counts.successes,
             }
         };
         let candidates: Vec<Candidate> = live.iter().map(candidate).collect();

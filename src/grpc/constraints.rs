@@ -32,6 +32,14 @@ pub fn constraints(
     };
     let earliest_at = checks.instant(&format!("{prefix}.earliest_time"), earliest_time);
     let deadline_at = checks.instant(&format!("{prefix}.deadline_time"), deadline_time);
+    if let (Some(earliest_at), Some(deadline_at)) = (earliest_at, deadline_at)
+        && deadline_at < earliest_at
+    {
+        checks.wrong(
+            format!("{prefix}.deadline_time"),
+            "is before the earliest_time; give a later one",
+        );
+    }
     if deadline_time.is_some() && window.is_some() {
         checks.wrong(
             format!("{prefix}.window"),

@@ -15,6 +15,8 @@ use super::normalised;
 const CHALLENGER_SHARE: f64 = 0.03;
 /// Without a known end, as if so large a share of the sends so far were still to come to a challenger.
 const UNKNOWN_SHARE: f64 = 0.10;
+/// The first few responses must not decide: without a known end at least so many sends are taken to be still to come to a challenger.
+const UNKNOWN_MIN: f64 = 100.0;
 /// No posterior is narrowed further.
 const SCALE_MAX: f64 = 1e4;
 
@@ -40,7 +42,7 @@ impl Progress {
         if self.planned_sends > self.sends {
             (CHALLENGER_SHARE * (self.planned_sends - self.sends)).max(1.0)
         } else {
-            (UNKNOWN_SHARE * self.sends).max(1.0)
+            (UNKNOWN_SHARE * self.sends).max(UNKNOWN_MIN)
         }
     }
 }

@@ -48,11 +48,13 @@ pub struct CellCounts {
 }
 
 impl CellCounts {
-    /// Effective trials and successes of an exposure, neither below 0.
+    /// Effective trials and successes of an exposure. A success is a trial that has been answered, however young, so there are never fewer
+    /// trials than successes.
     pub fn of(exposure: &Exposure, curve: &DelayCurve) -> Self {
+        let successes = exposure.successes.max(0.0);
         Self {
-            trials: exposure.effective_trials(curve).max(0.0),
-            successes: exposure.successes.max(0.0),
+            trials: exposure.effective_trials(curve).max(successes),
+            successes,
         }
     }
 }
