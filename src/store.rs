@@ -24,7 +24,7 @@ pub use sled::{SledEngine, SledOptions};
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest value, in bytes, given or resulting from a merge.
-pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Largest batch, in bytes: keys, values and operands together.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most rows one scan answers; a larger limit is cut to this.

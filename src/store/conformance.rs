@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here names an engine; each engine's tests open it with [`Counting`] and call [`conforms`].
 
+mod concurrency;
 mod model;
 
 use std::sync::Arc;
@@ -112,18 +113,23 @@ pub(super) fn conforms<E: Engine, G>(open: impl Fn() -> (E, G)) {
         limits_are_refused,
         a_ticket_is_durable_after_a_wait,
         a_closed_engine_refuses,
-        concurrent_merges_are_exact,
-        concurrent_optimistic_puts_are_exact,
-        batches_are_seen_wholly_or_not_at_all,
+        concurrency::concurrent_merges_are_exact,
+        concurrency::concurrent_optimistic_puts_are_exact,
+        concurrency::batches_are_seen_wholly_or_not_at_all,
     ];
     for part in suite {
-        let (engine, _guard) = open();
+        let (engine, guard) = open();
         part(&engine);
+        // The engine goes before what it lies in.
+        drop(engine);
+        drop(guard);
     }
     for seed in 0..8 {
-        let ((engine, _guard), mut model) = (open(), Model::default());
+        let ((engine, guard), mut model) = (open(), Model::default());
         model.history(&engine, seed, 400);
         model.compare(&engine);
+        drop(engine);
+        drop(guard);
     }
 }
 
@@ -363,12 +369,10 @@ fn limits_are_refused(engine: &dyn Engine) {
     };
     assert!(refused(vec![large(KEY_BYTES_MAX + 1, 1)]));
     assert!(refused(vec![large(1, VALUE_BYTES_MAX + 1)]));
-    assert!(refused(
-        (0..17).map(|_| large(1, VALUE_BYTES_MAX)).collect()
-    ));
+    assert!(refused((0..5).map(|_| large(1, VALUE_BYTES_MAX)).collect()));
     committed(
         engine,
-        (1..16).map(|key| large(key, VALUE_BYTES_MAX)).collect(),
+        (7..10).map(|key| large(key, VALUE_BYTES_MAX)).collect(),
     );
     committed(
         engine,
@@ -440,82 +444,6 @@ fn a_closed_engine_refuses(engine: &dyn Engine) {
             .unwrap_err()
     ));
     assert!(closed(engine.health().unwrap_err()));
-}
-
-const THREADS: i64 = 4;
-const ROUNDS: i64 = 200;
-
-fn concurrent_merges_are_exact(engine: &dyn Engine) {
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            scope.spawn(move || {
-                for round in 0..ROUNDS {
-                    commit(
-                        engine,
-                        P,
-                        vec![add("all", 1), add(&format!("own/{thread}"), round)],
-                    )
-                    .unwrap();
-                }
-                engine.flush().wait().unwrap();
-            });
-        }
-    });
-    assert_eq!(sum(engine, P, "all"), THREADS * ROUNDS);
-    assert_eq!(sum(engine, P, "own/2"), ROUNDS * (ROUNDS - 1) / 2);
-}
-
-fn concurrent_optimistic_puts_are_exact(engine: &dyn Engine) {
-    let increment = || loop {
-        let seen = engine.read(P, b"n").wait().unwrap();
-        let (number, expected) = seen.map_or((0, 0), |seen| {
-            (
-                i64::from_le_bytes(seen.value.as_ref().try_into().unwrap()),
-                seen.version,
-            )
-        });
-        let change = Change::Put {
-            key: b"n".to_vec(),
-            value: (number + 1).to_le_bytes().to_vec(),
-            expected: Some(expected),
-        };
-        if matches!(
-            commit(engine, P, vec![change]).unwrap(),
-            Outcome::Committed(_)
-        ) {
-            return;
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| (0..ROUNDS).for_each(|_| increment()));
-        }
-    });
-    assert_eq!(sum(engine, P, "n"), THREADS * ROUNDS);
-}
-
-fn batches_are_seen_wholly_or_not_at_all(engine: &dyn Engine) {
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for _ in 0..ROUNDS {
-                commit(engine, P, vec![add("pair/a", 1), add("pair/z", 1)]).unwrap();
-            }
-        });
-        while !writer.is_finished() {
-            let page = engine
-                .scan(
-                    P,
-                    Scan {
-                        prefix: b"pair/".to_vec(),
-                        limit: 2,
-                        ..Scan::default()
-                    },
-                )
-                .wait()
-                .unwrap();
-            assert!(page.is_empty() || page[0].1 == page[1].1, "{page:?}");
-        }
-    });
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod journal;
 mod meta;
 mod overlay;
 mod queue;
+mod records;
 mod scan;
 mod shared;
 
@@ -168,7 +169,8 @@ impl SledEngine {
             return Ok(dirty.stored());
         }
         drop(overlay);
-        self.shared.with_disk(|disk| disk.read(partition.0, key))
+        self.shared
+            .with_disk(|disk| disk.records.read(partition.0, key))
     }
 
     async fn close_now(&self) -> Result<(), StoreError> {
@@ -192,7 +194,7 @@ fn lookup(
 ) -> Result<Option<Stored>, StoreError> {
     match overlay.dirty.get(key) {
         Some(dirty) => Ok(dirty.stored()),
-        None => shared.with_disk(|disk| disk.read(partition.0, key)),
+        None => shared.with_disk(|disk| disk.records.read(partition.0, key)),
     }
 }
 
@@ -214,6 +216,7 @@ fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         })
         .collect();
     let counts = Counts::opened(folded.as_ref().map_or(0, |folded| folded.keys));
+    disk.trim()?;
     let next_row = replay(
         &disk,
         folded.map_or(1, |folded| folded.first_row),
@@ -246,6 +249,8 @@ fn replay(
     counts: &Counts,
 ) -> Result<u64, StoreError> {
     let mut next = first;
+    let mut before = None;
+    let mut group = Vec::new();
     for row in disk.journal() {
         let (number, bytes) = row?;
         counts.journal_grown(1, bytes.len() as u64);
@@ -253,7 +258,8 @@ fn replay(
             // Folded already: a stop came before its removal, which the next pass does.
             continue;
         }
-        if number != next {
+        let (place, stretch) = journal::decode(number, &bytes)?;
+        if number != next || !place.follows(before) {
             return Err(StoreError::Corrupt {
                 what: format!(
                     "row {next} is missing before row {number}; keep a copy of the directory and restore the last export"
@@ -261,21 +267,35 @@ fn replay(
                 place: "journal".into(),
             });
         }
+        before = Some(place);
         next = number + 1;
-        for entry in journal::decode(number, &bytes)? {
-            let partitions = u16::try_from(overlays.len()).unwrap_or(u16::MAX);
-            let partition = entry.partition;
-            let overlay =
-                overlays
-                    .get_mut(usize::from(partition))
-                    .ok_or(StoreError::UnknownPartition {
-                        partition,
-                        partitions,
-                    })?;
-            counts.overlay_grown(overlay.replay(entry));
+        group.extend_from_slice(stretch);
+        if place.is_last() {
+            replay_group(journal::entries(number, &group)?, overlays, counts)?;
+            group.clear();
         }
     }
     Ok(next)
+}
+
+fn replay_group(
+    entries: Vec<journal::Entry>,
+    overlays: &mut [Overlay],
+    counts: &Counts,
+) -> Result<(), StoreError> {
+    let partitions = u16::try_from(overlays.len()).unwrap_or(u16::MAX);
+    for entry in entries {
+        let partition = entry.partition;
+        let overlay =
+            overlays
+                .get_mut(usize::from(partition))
+                .ok_or(StoreError::UnknownPartition {
+                    partition,
+                    partitions,
+                })?;
+        counts.overlay_grown(overlay.replay(entry));
+    }
+    Ok(())
 }
 
 impl Drop for SledEngine {

@@ -1,12 +1,13 @@
 //! The one thread that makes commits durable: it drains the queue without lingering, so batches form by themselves while it syncs.
 //!
-//! Invariant: progress moves past a ticket only after the rows holding it are synced. After a failed write nothing sled still holds is trusted:
-//! the files are opened anew and every value not yet folded is written again, so a page the kernel dropped is not missed.
+//! Invariant: progress moves past a ticket only after the rows holding it are synced. After a failed write sled is not asked again: the files are
+//! opened anew, and what was not durable is written again; all that is unfolded, should durable rows be missing. It asks for little space,
+//! since a full disk is the usual cause.
 
 use std::time::Duration;
 
 use super::disk::{Disk, probe};
-use super::journal::{Entry, Group, pack, pack_atomically};
+use super::journal::{Commit, Entry, Group, pack, pack_atomically};
 use super::queue::Work;
 use super::shared::Shared;
 use crate::store::{StoreError, Ticket};
@@ -16,20 +17,105 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Runs until the queue is stopped.
 pub(super) fn run(shared: &Shared) {
-    loop {
-        let failed = match shared.queue.take() {
-            Work::Stop => return,
+    // What opening found is durable.
+    let sequence = |partition| {
+        shared
+            .overlay(partition)
+            .map_or(0, |overlay| overlay.sequence)
+    };
+    let mut committer = Committer {
+        shared,
+        durable: (0..shared.partitions()).map(sequence).collect(),
+    };
+    while committer.step() {}
+}
+
+struct Committer<'a> {
+    shared: &'a Shared,
+    /// By partition: the sequence up to which everything is durable.
+    durable: Vec<u64>,
+}
+
+impl Committer<'_> {
+    /// One drain of the queue; false when told to leave.
+    fn step(&mut self) -> bool {
+        let failed = match self.shared.queue.take() {
+            Work::Stop => return false,
             Work::Mend => None,
-            Work::Write(commits, ticket) => {
-                write(shared, pack(commits, shared.next_row()), ticket).err()
-            }
+            Work::Write(commits, ticket) => self.commit(commits, ticket).err(),
         };
         if let Some(error) = failed {
-            shared.fail(error);
+            self.shared.fail(error);
         }
-        if shared.failure().is_some() && !mend(shared) {
-            return;
+        self.shared.failure().is_none() || self.mend()
+    }
+
+    fn commit(&mut self, commits: Vec<Commit>, ticket: Ticket) -> Result<(), StoreError> {
+        let mut durable = self.durable.clone();
+        for commit in &commits {
+            if let Some(sequence) = durable.get_mut(usize::from(commit.partition)) {
+                *sequence = commit.version;
+            }
         }
+        write(self.shared, pack(commits, self.shared.next_row()), ticket)?;
+        self.durable = durable;
+        Ok(())
+    }
+
+    /// Tries until the disk is back; false when told to leave instead.
+    fn mend(&mut self) -> bool {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            if self.shared.queue.pause(pause) {
+                return false;
+            }
+            match self.reopen().and_then(|next| self.rewrite(next)) {
+                Ok(()) => return true,
+                Err(error) => self.shared.fail(error),
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Opens the files anew; the number of the next journal row.
+    fn reopen(&mut self) -> Result<u64, StoreError> {
+        let shared = self.shared;
+        // As long as this fails the old handle goes on answering reads.
+        probe(&shared.options.directory)?;
+        let mut slot = shared.disk_slot();
+        let generation = shared.counts.next_generation();
+        // sled locks its file: the old handle has to be gone before the new one can be.
+        *slot = None;
+        let disk = Disk::open(
+            &shared.options.directory,
+            shared.options.cache_bytes,
+            generation,
+        )?;
+        let behind_last = disk.trim()?.map_or(1, |last| last + 1);
+        let next = behind_last.max(disk.folded()?.map_or(1, |folded| folded.first_row));
+        if next < shared.next_row() {
+            // Rows that were durable are gone: everything unfolded is written again.
+            self.durable.fill(0);
+        }
+        // Under the same hold, so that nobody pairs this opening with the number of another.
+        shared.set_next_row(next);
+        *slot = Some(disk);
+        Ok(next)
+    }
+
+    /// Writes every value that is not durable as one atomic group.
+    fn rewrite(&mut self, next: u64) -> Result<(), StoreError> {
+        let ticket = self.shared.queue.supersede();
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut durable = self.durable.clone();
+        for (partition, sequence) in (0..).zip(&mut durable) {
+            let overlay = self.shared.overlay(partition)?;
+            entries.extend(overlay.entries_after(partition, *sequence));
+            *sequence = overlay.sequence;
+        }
+        write(self.shared, vec![pack_atomically(entries, next)], ticket)?;
+        self.durable = durable;
+        Ok(())
     }
 }
 
@@ -50,57 +136,4 @@ fn write(shared: &Shared, groups: Vec<Group>, ticket: Ticket) -> Result<(), Stor
     shared.counts.journal_grown(rows, bytes);
     shared.advance(ticket, next);
     Ok(())
-}
-
-/// Tries until the disk is back; false when told to leave instead.
-fn mend(shared: &Shared) -> bool {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        if shared.queue.pause(pause) {
-            return false;
-        }
-        match reopen(shared).and_then(|next| rewrite(shared, next)) {
-            Ok(()) => return true,
-            Err(error) => shared.fail(error),
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// Opens the files anew; the number of the next journal row.
-fn reopen(shared: &Shared) -> Result<u64, StoreError> {
-    // As long as this fails the old handle goes on answering reads.
-    probe(&shared.options.directory)?;
-    let mut slot = shared.disk_slot();
-    let generation = shared.counts.next_generation();
-    // sled locks its file: the old handle has to be gone before the new one can be.
-    *slot = None;
-    let disk = Disk::open(
-        &shared.options.directory,
-        shared.options.cache_bytes,
-        generation,
-    )?;
-    let behind_last = disk.last_row()?.map_or(1, |last| last + 1);
-    let first = disk.folded()?.map_or(1, |folded| folded.first_row);
-    let next = behind_last.max(first);
-    // Under the same hold, so that nobody pairs this opening with the number of another.
-    shared.set_next_row(next);
-    *slot = Some(disk);
-    Ok(next)
-}
-
-/// Writes every value that is not yet folded as one atomic group.
-fn rewrite(shared: &Shared, next: u64) -> Result<(), StoreError> {
-    let ticket = shared.queue.supersede();
-    let entries: Vec<Entry> = (0..shared.partitions())
-        .filter_map(|partition| {
-            shared
-                .overlay(partition)
-                .map(|overlay| overlay.entries(partition))
-                .ok()
-        })
-        .flatten()
-        .collect();
-    let group = pack_atomically(entries, next);
-    write(shared, vec![group], ticket)
 }

@@ -10,16 +10,21 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use ::sled::{Batch, Db, Mode, Tree};
+use ::sled::{Db, Mode, Tree};
 
-use super::journal::{Entry, Group};
+use super::journal::{Group, decode};
 use super::meta::{Folded, Format, META_FOLDED, META_FORMAT};
-use crate::store::{Bytes, StoreError, Stored};
+use super::records::Records;
+use crate::store::{Bytes, StoreError};
 
-/// sled moves pages over a quarter of this into files of their own. Sixteen journal rows share a page, so it must be well above 64 of them.
-const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-const VERSION_BYTES: usize = 8;
+/// sled moves pages over a quarter of this into files of their own. A page holds 16 rows before it splits, and a few more meanwhile;
+/// a journal row is the largest.
+const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+/// Tries to open sled while its threads still hold the file, and the pause between them: two seconds in all.
+const OPENINGS_MAX: usize = 200;
+const OPENING_PAUSE: Duration = Duration::from_millis(10);
 /// Free space that must be there before a failed disk is tried again, bytes.
 const PROBE_BYTES: usize = 2 * SEGMENT_BYTES;
 
@@ -28,7 +33,8 @@ pub(super) struct Disk {
     /// Which opening this is, counted by the engine.
     pub(super) generation: u64,
     database: Db,
-    records: Tree,
+    /// The records.
+    pub(super) records: Records,
     journal: Tree,
     meta: Tree,
     file: File,
@@ -45,21 +51,14 @@ impl Disk {
     ) -> Result<Disk, StoreError> {
         fs::create_dir_all(directory).map_err(|error| unusable(directory, &error))?;
         let path = directory.join("sled");
-        let database = guarded(|| {
-            ::sled::Config::new()
-                .path(&path)
-                .cache_capacity(cache_bytes)
-                .segment_size(SEGMENT_BYTES)
-                .mode(Mode::HighThroughput)
-                .open()
-        })
-        .map_err(|error| unopenable(&path, error))?;
+        let database =
+            open_database(&path, cache_bytes).map_err(|error| unopenable(&path, error))?;
         let tree = |name: &str| {
             guarded(|| database.open_tree(name)).map_err(|error| unopenable(&path, error))
         };
         let disk = Disk {
             generation,
-            records: tree("records")?,
+            records: Records::open(&database).map_err(|error| unopenable(&path, error))?,
             journal: tree("journal")?,
             meta: tree("meta")?,
             file: File::open(path.join("db")).map_err(|error| unusable(&path, &error))?,
@@ -109,61 +108,9 @@ impl Disk {
         }
     }
 
-    /// The value on disk.
-    pub(super) fn read(&self, partition: u16, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        match guarded(|| self.records.get(record_key(partition, key)))? {
-            Some(bytes) => stored(partition, key, &bytes).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Records of a partition in ascending order of keys, from a bound on.
-    pub(super) fn rows(
-        &self,
-        partition: u16,
-        from: std::ops::Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Stored), StoreError>> {
-        let from = from.map(|key| record_key(partition, key));
-        // Keys of 0xFF alone are no longer than a key may be, so this lies behind every key of the partition.
-        let to = record_key(partition, &[0xFF; crate::store::KEY_BYTES_MAX + 1]);
-        let mut rows = self.records.range((from, std::ops::Bound::Excluded(to)));
-        std::iter::from_fn(move || match guarded(|| rows.next().transpose()) {
-            Ok(row) => row.map(|(key, bytes)| {
-                let key = key.get(2..).unwrap_or_default().to_vec();
-                stored(partition, &key, &bytes).map(|stored| (key, stored))
-            }),
-            Err(error) => Some(Err(error)),
-        })
-    }
-
-    /// Writes values into the records; how many keys there are more. Not atomic: the journal holds them until they are durable here.
-    pub(super) fn fold(&self, entries: &[Entry]) -> Result<i64, StoreError> {
-        let mut grown = 0;
-        for entry in entries {
-            let key = record_key(entry.partition, &entry.key);
-            grown += match &entry.value {
-                Some(value) => {
-                    let mut bytes = Vec::with_capacity(VERSION_BYTES + value.len());
-                    bytes.extend_from_slice(&entry.version.to_le_bytes());
-                    bytes.extend_from_slice(value);
-                    i64::from(guarded(|| self.records.insert(&key, bytes))?.is_none())
-                }
-                None => -i64::from(guarded(|| self.records.remove(&key))?.is_some()),
-            };
-        }
-        Ok(grown)
-    }
-
-    /// Appends a group of rows, atomically.
-    pub(super) fn append(&self, group: Group) -> Result<(), StoreError> {
-        if group.len() > 1 {
-            let mut batch = Batch::default();
-            for row in group {
-                batch.insert(&row.number.to_be_bytes(), row.bytes);
-            }
-            return guarded(|| self.journal.apply_batch(batch));
-        }
-        for row in group {
+    /// Appends rows in ascending order.
+    pub(super) fn append(&self, rows: Group) -> Result<(), StoreError> {
+        for row in rows {
             guarded(|| self.journal.insert(row.number.to_be_bytes(), row.bytes))?;
         }
         Ok(())
@@ -174,22 +121,21 @@ impl Disk {
         let mut rows = self.journal.iter();
         std::iter::from_fn(move || guarded(|| rows.next().transpose()).transpose()).map(|row| {
             let (key, bytes) = row?;
-            let number = key
-                .as_ref()
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| StoreError::Corrupt {
-                    what: "a row has no number; restore the last export".into(),
-                    place: "journal".into(),
-                })?;
+            let number = row_number(&key)?;
             Ok((number, Bytes::from(bytes.as_ref())))
         })
     }
 
-    /// Number of the last row of the journal.
-    pub(super) fn last_row(&self) -> Result<Option<u64>, StoreError> {
-        let last = guarded(|| self.journal.last())?;
-        Ok(last.and_then(|(key, _)| key.as_ref().try_into().ok().map(u64::from_be_bytes)))
+    /// Removes the rows at the end whose group was not completed, and which were never acknowledged; the number of the last row left.
+    pub(super) fn trim(&self) -> Result<Option<u64>, StoreError> {
+        while let Some((key, bytes)) = guarded(|| self.journal.last())? {
+            let number = row_number(&key)?;
+            if decode(number, &bytes)?.0.is_last() {
+                return Ok(Some(number));
+            }
+            guarded(|| self.journal.remove(&key))?;
+        }
+        Ok(None)
     }
 
     /// Removes the first row if it lies before `number`; its size in bytes.
@@ -234,6 +180,29 @@ impl Disk {
     }
 }
 
+/// Opens sled. Its own threads let go of its file a moment after a handle is dropped; nobody else can hold it, since the directory is locked.
+pub(super) fn open_database(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    let open = || {
+        let config = ::sled::Config::new().path(path).cache_capacity(cache_bytes);
+        guarded(|| {
+            config
+                .segment_size(SEGMENT_BYTES)
+                .mode(Mode::HighThroughput)
+                .open()
+        })
+    };
+    let held = |result: &Result<Db, StoreError>| matches!(result, Err(StoreError::Unavailable { reason, .. }) if reason.contains("could not acquire lock"));
+    let mut opened = open();
+    for _ in 0..OPENINGS_MAX {
+        if !held(&opened) {
+            break;
+        }
+        std::thread::sleep(OPENING_PAUSE);
+        opened = open();
+    }
+    opened
+}
+
 /// Whether the directory takes and syncs new data, tried without touching the store.
 pub(super) fn probe(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join("probe");
@@ -271,25 +240,13 @@ fn sync_whole(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn record_key(partition: u16, key: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(2 + key.len());
-    bytes.extend_from_slice(&partition.to_be_bytes());
-    bytes.extend_from_slice(key);
-    bytes
-}
-
-fn stored(partition: u16, key: &[u8], bytes: &[u8]) -> Result<Stored, StoreError> {
-    match bytes.split_first_chunk::<VERSION_BYTES>() {
-        Some((version, value)) => Ok(Stored {
-            version: u64::from_le_bytes(*version),
-            value: Bytes::from(value),
-        }),
-        None => Err(StoreError::record(
-            partition,
-            key,
-            format!("{} bytes are too short for a stored value", bytes.len()),
-        )),
-    }
+fn row_number(key: &[u8]) -> Result<u64, StoreError> {
+    key.try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| StoreError::Corrupt {
+            what: "a row has no number; restore the last export".into(),
+            place: "journal".into(),
+        })
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StoreError {
@@ -309,7 +266,7 @@ fn unopenable(path: &Path, error: StoreError) -> StoreError {
 }
 
 /// Calls sled. It reports damage by an error or by a panic; both become a [`StoreError`].
-fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(::sled::Error::Io(error))) => {

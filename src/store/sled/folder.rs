@@ -59,7 +59,7 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
 fn snapshot(shared: &Shared, partition: u16) -> Result<Snapshot, StoreError> {
     let overlay = shared.overlay(partition)?;
     Ok(Snapshot {
-        entries: overlay.entries(partition),
+        entries: overlay.entries_after(partition, 0),
         sequence: overlay.sequence,
     })
 }
@@ -85,7 +85,8 @@ fn write(
         .flat_map(|snapshot| snapshot.entries.chunks(CHUNK))
     {
         same_disk(&|disk| {
-            disk.fold(chunk)
+            disk.records
+                .fold(chunk)
                 .map(|grown| shared.counts.keys_grown(grown))
         })?;
     }

@@ -1,7 +1,7 @@
 //! The journal's rows: which value each key had after which commit; a physical redo log that may be replayed any number of times.
 //!
-//! Invariant: each commit lies wholly in one group of rows, a group is written atomically, and within a row only the last value of a key is kept,
-//! which nobody can tell apart since a row is replayed wholly or not at all. Where rows are kept is left to `disk`.
+//! Invariant: each commit lies wholly in one group of rows, every row knows its place in its group, and a group whose end is missing was never
+//! acknowledged. Within a row only the last value of a key is kept, which nobody can tell apart. Where rows are kept is left to `disk`.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::store::batch::Effect;
 use crate::store::envelope::{KIND_ENGINE_FIRST, open, seal};
 use crate::store::{Bytes, StoreError};
 
-/// Largest row, in bytes, unless a single value is larger; measured: one row of 64 KiB costs about as much as one of 64 bytes.
+/// Largest stretch of a group in one row, in bytes; measured: one row of 64 KiB costs about as much as one of 64 bytes.
 pub(super) const ROW_BYTES_MAX: usize = 60 * 1024;
 const KIND: u8 = KIND_ENGINE_FIRST;
 const VERSION: u8 = 1;
@@ -40,7 +40,31 @@ pub(super) struct Row {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Rows to be written atomically; mostly one.
+/// Where a row stands in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    part: u32,
+    parts: u32,
+}
+
+impl Place {
+    /// Whether the group is complete up to here.
+    pub(super) fn is_last(self) -> bool {
+        self.part + 1 == self.parts
+    }
+
+    /// Whether this may stand behind a row at `before`.
+    pub(super) fn follows(self, before: Option<Place>) -> bool {
+        match before {
+            Some(before) if !before.is_last() => {
+                self.parts == before.parts && self.part == before.part + 1
+            }
+            _ => self.part == 0,
+        }
+    }
+}
+
+/// Rows that count only together; mostly one.
 pub(super) type Group = Vec<Row>;
 
 /// Packs commits, in order, into groups of rows numbered from `next` upwards.
@@ -56,25 +80,15 @@ pub(super) fn pack(commits: Vec<Commit>, next: u64) -> Vec<Group> {
     packer.groups
 }
 
-/// Packs entries into one group, however many rows it takes.
+/// Packs entries into one group: their bytes, cut into as many rows as it takes.
 pub(super) fn pack_atomically(entries: Vec<Entry>, next: u64) -> Group {
-    let mut rows = Vec::new();
-    let mut open_row: Vec<Entry> = Vec::new();
-    let mut open_bytes = 0;
-    for entry in entries {
-        let bytes = entry_bytes(&entry.key, entry.value.as_ref());
-        if !open_row.is_empty() && open_bytes + bytes > ROW_BYTES_MAX {
-            rows.push(encode(next + rows.len() as u64, &open_row));
-            open_row.clear();
-            open_bytes = 0;
-        }
-        open_bytes += bytes;
-        open_row.push(entry);
-    }
-    if !open_row.is_empty() {
-        rows.push(encode(next + rows.len() as u64, &open_row));
-    }
-    rows
+    let stream = encode(&entries);
+    let stretches: Vec<&[u8]> = stream.chunks(ROW_BYTES_MAX).collect();
+    let parts = stretches.len() as u32;
+    (0..parts)
+        .zip(stretches)
+        .map(|(part, stretch)| row(next + u64::from(part), Place { part, parts }, stretch))
+        .collect()
 }
 
 #[derive(Default)]
@@ -131,41 +145,43 @@ fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> usize {
     ENTRY_BYTES + key.len() + value.map_or(0, |value| value.len())
 }
 
-fn encode(number: u64, entries: &[Entry]) -> Row {
-    let mut payload = Vec::with_capacity(ROW_BYTES_MAX);
-    payload.extend_from_slice(&number.to_le_bytes());
+fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(ROW_BYTES_MAX);
     for entry in entries {
-        payload.extend_from_slice(&entry.partition.to_le_bytes());
-        payload.extend_from_slice(&entry.version.to_le_bytes());
+        stream.extend_from_slice(&entry.partition.to_le_bytes());
+        stream.extend_from_slice(&entry.version.to_le_bytes());
         // Keys and values are bounded far below these widths when they are committed.
-        payload.extend_from_slice(&(entry.key.len() as u16).to_le_bytes());
-        payload.extend_from_slice(
+        stream.extend_from_slice(&(entry.key.len() as u16).to_le_bytes());
+        stream.extend_from_slice(
             &entry
                 .value
                 .as_ref()
                 .map_or(GONE, |value| value.len() as u32)
                 .to_le_bytes(),
         );
-        payload.extend_from_slice(&entry.key);
-        payload.extend_from_slice(entry.value.as_deref().unwrap_or_default());
+        stream.extend_from_slice(&entry.key);
+        stream.extend_from_slice(entry.value.as_deref().unwrap_or_default());
     }
+    stream
+}
+
+fn row(number: u64, place: Place, stretch: &[u8]) -> Row {
+    let mut payload = Vec::with_capacity(16 + stretch.len());
+    payload.extend_from_slice(&number.to_le_bytes());
+    payload.extend_from_slice(&place.part.to_le_bytes());
+    payload.extend_from_slice(&place.parts.to_le_bytes());
+    payload.extend_from_slice(stretch);
     Row {
         number,
         bytes: seal(KIND, VERSION, &payload),
     }
 }
 
-/// The entries of a row; corrupt when it was changed since it was written or lies under another number.
-pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
-    let damaged = |what: String| StoreError::Corrupt {
-        what: format!(
-            "{what}; nothing was changed on disk. Acknowledged data is in this row: copy the directory, then restore the last export"
-        ),
-        place: format!("journal row {number}"),
-    };
-    let envelope = open(bytes).map_err(|corrupt| damaged(corrupt.to_string()))?;
+/// A row's place and its stretch of the group; corrupt when it was changed since it was written or lies under another number.
+pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<(Place, &[u8]), StoreError> {
+    let envelope = open(bytes).map_err(|corrupt| damaged(number, corrupt.to_string()))?;
     if envelope.kind != KIND {
-        return Err(damaged(format!("it is of kind {}", envelope.kind)));
+        return Err(damaged(number, format!("it is of kind {}", envelope.kind)));
     }
     if envelope.version > VERSION {
         return Err(StoreError::NewerFormat {
@@ -173,40 +189,66 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Vec<Entry>, StoreError
             supported: VERSION.into(),
         });
     }
-    entries(number, envelope.payload)
-        .ok_or_else(|| damaged("it does not read as journal entries".into()))
+    placed(number, envelope.payload)
+        .ok_or_else(|| damaged(number, "it does not belong there".into()))
 }
 
-fn entries(number: u64, payload: &[u8]) -> Option<Vec<Entry>> {
-    let (written, mut rest) = payload.split_first_chunk::<8>()?;
-    if u64::from_le_bytes(*written) != number {
-        return None;
-    }
+/// The entries of a whole group that ends with the row of that number.
+pub(super) fn entries(number: u64, group: &[u8]) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
+    let mut rest = group;
     while !rest.is_empty() {
-        let (partition, version, key_bytes, value_bytes);
-        (partition, rest) = rest.split_first_chunk::<2>()?;
-        (version, rest) = rest.split_first_chunk::<8>()?;
-        (key_bytes, rest) = rest.split_first_chunk::<2>()?;
-        (value_bytes, rest) = rest.split_first_chunk::<4>()?;
-        let (key, value);
-        (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_bytes)))?;
-        (value, rest) = match u32::from_le_bytes(*value_bytes) {
-            GONE => (None, rest),
-            length => {
-                let (value, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                (Some(Bytes::from(value)), after)
-            }
-        };
-        let (partition, version) = (u16::from_le_bytes(*partition), u64::from_le_bytes(*version));
-        entries.push(Entry {
+        let (entry, after) = next_entry(rest)
+            .ok_or_else(|| damaged(number, "it does not read as journal entries".into()))?;
+        entries.push(entry);
+        rest = after;
+    }
+    Ok(entries)
+}
+
+fn damaged(number: u64, what: String) -> StoreError {
+    StoreError::Corrupt {
+        what: format!(
+            "{what}; nothing was changed on disk. Acknowledged data is in this row: copy the directory, then restore the last export"
+        ),
+        place: format!("journal row {number}"),
+    }
+}
+
+fn placed(number: u64, payload: &[u8]) -> Option<(Place, &[u8])> {
+    let (written, rest) = payload.split_first_chunk::<8>()?;
+    let (part, rest) = rest.split_first_chunk::<4>()?;
+    let (parts, stretch) = rest.split_first_chunk::<4>()?;
+    let place = Place {
+        part: u32::from_le_bytes(*part),
+        parts: u32::from_le_bytes(*parts),
+    };
+    (u64::from_le_bytes(*written) == number && place.part < place.parts).then_some((place, stretch))
+}
+
+fn next_entry(rest: &[u8]) -> Option<(Entry, &[u8])> {
+    let (partition, rest) = rest.split_first_chunk::<2>()?;
+    let (version, rest) = rest.split_first_chunk::<8>()?;
+    let (key_bytes, rest) = rest.split_first_chunk::<2>()?;
+    let (value_bytes, rest) = rest.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_bytes)))?;
+    let (value, rest) = match u32::from_le_bytes(*value_bytes) {
+        GONE => (None, rest),
+        length => {
+            let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            (Some(Bytes::from(value)), rest)
+        }
+    };
+    let (partition, version) = (u16::from_le_bytes(*partition), u64::from_le_bytes(*version));
+    Some((
+        Entry {
             partition,
             version,
             key: Bytes::from(key),
             value,
-        });
-    }
-    Some(entries)
+        },
+        rest,
+    ))
 }
 
 #[cfg(test)]
@@ -241,7 +283,9 @@ mod tests {
             (groups.len(), groups[0].len(), groups[0][0].number),
             (1, 1, 9)
         );
-        let mut entries = decode(9, &groups[0][0].bytes).unwrap();
+        let (place, stretch) = decode(9, &groups[0][0].bytes).unwrap();
+        let mut entries = entries(9, stretch).unwrap();
+        assert!(place.is_last() && place.follows(None));
         entries.sort_by_key(|entry| entry.version);
         assert_eq!(
             entries
@@ -275,6 +319,16 @@ mod tests {
             1,
         );
         assert_eq!((large.len(), large[0].len()), (1, 3));
+        let places: Vec<Place> = large[0]
+            .iter()
+            .map(|row| decode(row.number, &row.bytes).unwrap().0)
+            .collect();
+        assert!(
+            places[1].follows(Some(places[0]))
+                && !places[2].follows(Some(places[0]))
+                && !places[1].follows(None)
+        );
+        assert!(!places[1].is_last() && places[2].is_last() && places[0].follows(Some(places[2])));
     }
 
     #[test]

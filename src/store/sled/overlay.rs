@@ -70,10 +70,13 @@ impl Overlay {
         )
     }
 
-    /// All values, as journal entries.
-    pub(super) fn entries(&self, partition: u16) -> Vec<Entry> {
-        self.dirty
+    /// The values changed after a sequence, as journal entries.
+    pub(super) fn entries_after(&self, partition: u16, sequence: u64) -> Vec<Entry> {
+        let changed = self
+            .dirty
             .iter()
+            .filter(|(_, dirty)| dirty.version > sequence);
+        changed
             .map(|(key, dirty)| Entry {
                 partition,
                 version: dirty.version,

@@ -25,7 +25,8 @@ pub(super) fn page(
             .take_while(|(key, _)| key.starts_with(&request.prefix))
             .peekable();
         let mut kept = disk
-            .rows(partition.0, from)
+            .records
+            .range(partition.0, from)
             .take_while(|row| {
                 row.as_ref()
                     .map_or(true, |(key, _)| key.starts_with(&request.prefix))

@@ -1,10 +1,11 @@
 //! What only an engine on disk has to show: it passes the suite, and nothing acknowledged is lost over stops, damage and a failing disk.
 
-use std::sync::atomic::Ordering;
-
 use tempfile::TempDir;
 
+mod failing;
+
 use super::*;
+use crate::store::Change;
 use crate::store::conformance::{Counting, Model, add, commit, conforms, delete, put, sum, text};
 
 fn options(directory: &TempDir) -> SledOptions {
@@ -29,11 +30,7 @@ fn unfolded(directory: &TempDir) -> SledOptions {
 }
 
 fn raw(options: &SledOptions) -> ::sled::Db {
-    ::sled::Config::new()
-        .path(options.directory.join("sled"))
-        .segment_size(4 * 1024 * 1024)
-        .open()
-        .unwrap()
+    disk::open_database(&options.directory.join("sled"), options.cache_bytes).unwrap()
 }
 
 #[test]
@@ -167,6 +164,100 @@ fn a_flipped_bit_or_a_missing_row_in_the_journal_is_refused_aloud() {
 }
 
 #[test]
+fn a_large_commit_whose_end_is_missing_never_happened() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let engine = open(&options);
+    commit(&engine, Partition(1), vec![add("n", 1)]).unwrap();
+    engine.flush().wait().unwrap();
+    let large = "x".repeat(50_000);
+    let changes = ["a", "b", "c"].map(|key| put(key, &large, None));
+    commit(
+        &engine,
+        Partition(1),
+        [vec![add("n", 2)], changes.to_vec()].concat(),
+    )
+    .unwrap();
+    engine.flush().wait().unwrap();
+    drop(engine);
+    {
+        let database = raw(&options);
+        let journal = database.open_tree("journal").unwrap();
+        assert!(journal.len() >= 4);
+        journal.pop_max().unwrap();
+        database.flush().unwrap();
+    }
+    for _ in 0..2 {
+        let engine = open(&options);
+        assert_eq!(
+            (sum(&engine, Partition(1), "n"), text(&engine, "a")),
+            (1, None)
+        );
+        commit(&engine, Partition(1), vec![add("m", 1)]).unwrap();
+        engine.flush().wait().unwrap();
+    }
+    assert_eq!(sum(&open(&options), Partition(1), "m"), 2);
+}
+
+#[test]
+fn large_values_lie_in_pieces_that_go_with_them_and_never_in_files_of_their_own() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    let pieces = || raw(&options).open_tree("pieces").unwrap().len();
+    let large = |letter: &str, bytes| letter.repeat(bytes);
+    let step = |changes: Vec<Change>| {
+        let engine = open(&options);
+        commit(&engine, Partition(1), changes).unwrap();
+        engine.close().wait().unwrap();
+    };
+    step(
+        (0..40)
+            .map(|number| put(&format!("k{number}"), &large("x", 200_000), None))
+            .take(20)
+            .collect(),
+    );
+    step(vec![
+        put("k1", &large("y", 100_000), None),
+        put("k", &large("z", 40_000), None),
+        put("k2", "small", None),
+    ]);
+    assert_eq!(pieces(), 18 * 7 + 4 + 2);
+    let engine = open(&options);
+    assert_eq!(
+        (text(&engine, "k1"), text(&engine, "k2").as_deref()),
+        (Some(large("y", 100_000)), Some("small"))
+    );
+    let page = engine
+        .scan(
+            Partition(1),
+            Scan {
+                prefix: b"k".to_vec(),
+                limit: 99,
+                ..Scan::default()
+            },
+        )
+        .wait()
+        .unwrap();
+    assert_eq!(
+        (page.len(), page[0].1.value.len(), page[1].1.value.len()),
+        (21, 40_000, 200_000)
+    );
+    drop(engine);
+    step(
+        (0..20)
+            .map(|number| delete(&format!("k{number}"), None))
+            .collect(),
+    );
+    assert_eq!(pieces(), 2);
+    assert_eq!(
+        std::fs::read_dir(options.directory.join("sled/blobs"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
 fn a_damaged_record_on_disk_spoils_only_itself() {
     let directory = TempDir::new().unwrap();
     let options = options(&directory);
@@ -247,116 +338,4 @@ fn a_newer_format_and_a_store_in_use_are_refused_with_what_to_do() {
             supported: 1
         })
     );
-}
-
-#[test]
-fn a_failing_disk_is_reported_refuses_commits_and_mends_by_itself() {
-    let directory = TempDir::new().unwrap();
-    let options = unfolded(&directory);
-    let engine = open(&options);
-    commit(&engine, Partition(1), vec![add("n", 1)]).unwrap();
-    engine.flush().wait().unwrap();
-    engine.shared.broken.store(true, Ordering::Release);
-    let Ok(Outcome::Committed(ticket)) = commit(
-        &engine,
-        Partition(1),
-        vec![add("n", 2), put("a", "kept", None)],
-    ) else {
-        panic!()
-    };
-    let failing = |result| {
-        matches!(
-            result,
-            Err(StoreError::Unavailable {
-                retryable: true,
-                ..
-            })
-        )
-    };
-    assert!(failing(engine.durable(ticket).wait()));
-    assert!(failing(engine.health()));
-    assert!(matches!(
-        commit(&engine, Partition(1), vec![add("n", 4)]),
-        Err(StoreError::Unavailable {
-            retryable: true,
-            ..
-        })
-    ));
-    assert_eq!(sum(&engine, Partition(1), "n"), 3);
-    engine.shared.broken.store(false, Ordering::Release);
-    while engine.durable(ticket).wait().is_err() {
-        std::thread::yield_now();
-    }
-    assert_eq!(engine.health(), Ok(()));
-    commit(&engine, Partition(1), vec![add("n", 4)]).unwrap();
-    engine.flush().wait().unwrap();
-    drop(engine);
-    let engine = open(&options);
-    assert_eq!(
-        (
-            sum(&engine, Partition(1), "n"),
-            text(&engine, "a").as_deref()
-        ),
-        (7, Some("kept"))
-    );
-}
-
-#[test]
-fn a_disk_that_fails_while_folding_loses_nothing() {
-    let directory = TempDir::new().unwrap();
-    let options = unfolded(&directory);
-    let engine = open(&options);
-    let mut model = Model::default();
-    model.history(&engine, 5, 200);
-    engine.flush().wait().unwrap();
-    engine.shared.broken.store(true, Ordering::Release);
-    assert!(folder::pass(&engine.shared).is_err());
-    assert!(engine.health().is_err());
-    engine.shared.broken.store(false, Ordering::Release);
-    while engine.health().is_err() {
-        std::thread::yield_now();
-    }
-    model.history(&engine, 6, 100);
-    folder::pass(&engine.shared).unwrap();
-    model.compare(&engine);
-    engine.flush().wait().unwrap();
-    drop(engine);
-    model.compare(&open(&options));
-}
-
-#[test]
-fn too_many_unfolded_changes_hold_commits_back_until_folded() {
-    let directory = TempDir::new().unwrap();
-    let engine = open(&SledOptions {
-        overlay_bytes_max: 4_000,
-        fold_after_bytes: 100_000,
-        ..unfolded(&directory)
-    });
-    let large = "x".repeat(1_000);
-    let refused = (0..9)
-        .map(|number| {
-            commit(
-                &engine,
-                Partition(1),
-                vec![put(&format!("k{number}"), &large, None)],
-            )
-        })
-        .find_map(Result::err);
-    assert!(matches!(
-        refused,
-        Some(StoreError::Unavailable {
-            retryable: true,
-            ..
-        })
-    ));
-    folder::pass(&engine.shared).unwrap();
-    assert_eq!(
-        (
-            engine.statistics().unfolded_keys,
-            engine.statistics().unfolded_bytes
-        ),
-        (0, 0)
-    );
-    assert_eq!(engine.statistics().keys, 4);
-    commit(&engine, Partition(1), vec![put("k9", &large, None)]).unwrap();
 }

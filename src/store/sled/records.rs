@@ -1,0 +1,219 @@
+//! The records on disk: one row per key, a large value in pieces beside it.
+//!
+//! Invariant: no row is large, so sled never moves a page into a file of its own, which it would not sync and whose failed writing stops its flush for
+//! ever (seen). Pieces are written before the row that names them and carry its version, so a row is never seen with the pieces of another.
+
+use std::ops::Bound;
+
+use ::sled::{Db, Tree};
+
+use super::disk::guarded;
+use super::journal::Entry;
+use crate::store::{Bytes, KEY_BYTES_MAX, StoreError, Stored, Version};
+
+/// Largest value kept in its row, and largest piece, bytes.
+const PIECE_BYTES: usize = 32 * 1024;
+const HEADER_BYTES: usize = 8 + 4;
+/// Looks at a row whose pieces keep being replaced by newer ones.
+const LOOKS_MAX: usize = 8;
+
+/// The two trees.
+pub(super) struct Records {
+    rows: Tree,
+    pieces: Tree,
+}
+
+struct Header {
+    version: Version,
+    /// 0 when the value is in the row.
+    pieces: u32,
+}
+
+impl Records {
+    /// Opens or creates the trees.
+    pub(super) fn open(database: &Db) -> Result<Records, StoreError> {
+        let tree = |name: &str| guarded(|| database.open_tree(name));
+        Ok(Records {
+            rows: tree("records")?,
+            pieces: tree("pieces")?,
+        })
+    }
+
+    /// The value of a key.
+    pub(super) fn read(&self, partition: u16, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        for _ in 0..LOOKS_MAX {
+            let Some(row) = guarded(|| self.rows.get(row_key(partition, key)))? else {
+                return Ok(None);
+            };
+            let stored = self.assemble(partition, key, &row)?;
+            if stored.is_some() {
+                return Ok(stored);
+            }
+        }
+        Err(StoreError::record(
+            partition,
+            key,
+            "pieces of its value are missing",
+        ))
+    }
+
+    /// Values of a partition in ascending order of keys, from a bound on.
+    pub(super) fn range(
+        &self,
+        partition: u16,
+        from: Bound<&[u8]>,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Stored), StoreError>> {
+        // A longer key of 0xFF alone than any may be lies behind every key of the partition.
+        let to = row_key(partition, &[0xFF; KEY_BYTES_MAX + 1]);
+        let mut rows = self
+            .rows
+            .range((from.map(|key| row_key(partition, key)), Bound::Excluded(to)));
+        let next = move || guarded(|| rows.next().transpose()).transpose();
+        std::iter::from_fn(next).filter_map(move |row| self.listed(partition, row).transpose())
+    }
+
+    fn listed(
+        &self,
+        partition: u16,
+        row: Result<(::sled::IVec, ::sled::IVec), StoreError>,
+    ) -> Result<Option<(Vec<u8>, Stored)>, StoreError> {
+        let (key, row) = row?;
+        let key = key.get(2..).unwrap_or_default().to_vec();
+        let stored = match self.assemble(partition, &key, &row)? {
+            // Replaced since it was listed: what is there now counts.
+            None => self.read(partition, &key)?,
+            stored => stored,
+        };
+        Ok(stored.map(|stored| (key, stored)))
+    }
+
+    /// The value a row stands for; `None` when its pieces were replaced meanwhile.
+    fn assemble(
+        &self,
+        partition: u16,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<Option<Stored>, StoreError> {
+        let Some((header, inline)) = Header::decode(row) else {
+            return Err(StoreError::record(
+                partition,
+                key,
+                format!("{} bytes are too short for a stored value", row.len()),
+            ));
+        };
+        let version = header.version;
+        if header.pieces == 0 {
+            return Ok(Some(Stored {
+                version,
+                value: Bytes::from(inline),
+            }));
+        }
+        let mut value = Vec::new();
+        for index in 0..header.pieces {
+            match guarded(|| self.pieces.get(piece_key(partition, key, version, index)))? {
+                Some(piece) => value.extend_from_slice(&piece),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Stored {
+            version,
+            value: Bytes::from(value),
+        }))
+    }
+
+    /// Writes values; how many keys there are more. Not atomic: the journal holds them until they are durable here.
+    pub(super) fn fold(&self, entries: &[Entry]) -> Result<i64, StoreError> {
+        let mut grown = 0;
+        for entry in entries {
+            let key = row_key(entry.partition, &entry.key);
+            let old = match &entry.value {
+                Some(value) => {
+                    let row = self.write_pieces(entry, value)?;
+                    let old = guarded(|| self.rows.insert(&key, row))?;
+                    grown += i64::from(old.is_none());
+                    old
+                }
+                None => {
+                    let old = guarded(|| self.rows.remove(&key))?;
+                    grown -= i64::from(old.is_some());
+                    old
+                }
+            };
+            if old
+                .is_some_and(|old| Header::decode(&old).is_none_or(|(header, _)| header.pieces > 0))
+            {
+                self.remove_pieces_before(entry)?;
+            }
+        }
+        Ok(grown)
+    }
+
+    /// Writes the pieces of a large value; the row for it.
+    fn write_pieces(&self, entry: &Entry, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let version = entry.version;
+        if value.len() <= PIECE_BYTES {
+            return Ok(Header { version, pieces: 0 }.encode(value));
+        }
+        let mut pieces = 0;
+        for piece in value.chunks(PIECE_BYTES) {
+            guarded(|| {
+                self.pieces.insert(
+                    piece_key(entry.partition, &entry.key, version, pieces),
+                    piece,
+                )
+            })?;
+            pieces += 1;
+        }
+        Ok(Header { version, pieces }.encode(&[]))
+    }
+
+    fn remove_pieces_before(&self, entry: &Entry) -> Result<(), StoreError> {
+        let from = piece_key(entry.partition, &entry.key, 0, 0);
+        let to = piece_key(entry.partition, &entry.key, entry.version, 0);
+        let mut old = self.pieces.range(from..to).keys();
+        while let Some(key) = guarded(|| old.next().transpose())? {
+            guarded(|| self.pieces.remove(key))?;
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    fn encode(&self, inline: &[u8]) -> Vec<u8> {
+        let mut row = Vec::with_capacity(HEADER_BYTES + inline.len());
+        row.extend_from_slice(&self.version.to_le_bytes());
+        row.extend_from_slice(&self.pieces.to_le_bytes());
+        row.extend_from_slice(inline);
+        row
+    }
+
+    fn decode(row: &[u8]) -> Option<(Header, &[u8])> {
+        let (version, row) = row.split_first_chunk::<8>()?;
+        let (pieces, inline) = row.split_first_chunk::<4>()?;
+        Some((
+            Header {
+                version: u64::from_le_bytes(*version),
+                pieces: u32::from_le_bytes(*pieces),
+            },
+            inline,
+        ))
+    }
+}
+
+fn row_key(partition: u16, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + key.len());
+    bytes.extend_from_slice(&partition.to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// The length keeps the pieces of a key apart from those of a key it begins.
+fn piece_key(partition: u16, key: &[u8], version: Version, index: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + 2 + key.len() + 8 + 4);
+    bytes.extend_from_slice(&partition.to_be_bytes());
+    bytes.extend_from_slice(&(key.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(&index.to_be_bytes());
+    bytes
+}
