@@ -116,7 +116,7 @@ fn holdout(results: &Results) -> String {
 fn ratio(results: &Results) -> String {
     if results.ratio.alarm {
         format!(
-            "ALARM: the mails of some variants leave less often than decided (p = {:.1e}); find out why before trusting anything here",
+            "ALARM: the mails of some variants leave less often than decided (p = {:.1e});\nfind out why before trusting anything here",
             results.ratio.p_value
         )
     } else {
@@ -150,12 +150,12 @@ fn advice(results: &Results) -> String {
         format!("safe to conclude: with {leader_name} an expected {loss} of its rate is lost")
     } else if fewest < SAFE_TRIALS {
         format!(
-            "not yet: every live variant needs {SAFE_TRIALS} effective trials, and one has {}",
+            "not yet: every live variant needs {SAFE_TRIALS} effective trials, one has {}",
             amount(fewest)
         )
     } else {
         format!(
-            "not yet: with {leader_name}, which leads, an expected {loss} of its rate would be lost; below {} it is safe",
+            "not yet: with {leader_name}, which leads, an expected {loss} of its rate would be\nlost; below {} it is safe",
             per_cent(SAFE_RELATIVE_LOSS)
         )
     }

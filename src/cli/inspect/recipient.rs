@@ -25,7 +25,7 @@ fn text(view: &RecipientView, default_zone: &Zone, ink: Ink) -> String {
     let zone = view.recipient.zone_or(default_zone);
     let portrait = &view.portrait;
     let rests_on = match portrait.level {
-        Level::Recipient => "the recipient's own record",
+        Level::Recipient => "the recipient's record",
         Level::Everyone => "everybody's record",
         Level::Default => "the default curve",
     };
@@ -33,7 +33,7 @@ fn text(view: &RecipientView, default_zone: &Zone, ink: Ink) -> String {
         facts(view, &zone),
         touches(view, &zone),
         format!(
-            "hours of activity in {}: best around {:02}:00, after {rests_on} ({:.1} own observations)\n",
+            "hours of activity in {}: best around {:02}:00\nafter {rests_on}, with {:.1} observations of its own\n",
             zone.name(),
             portrait.best_hour,
             portrait.effective_observations

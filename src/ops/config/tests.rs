@@ -1,3 +1,5 @@
+//! The configuration is checked whole: every key has a default, limits, a refusal with its origin, and a row in the documentation.
+
 use super::*;
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");

@@ -1,3 +1,5 @@
+//! Keys files: created once, readable by their owner only, refused when damaged, and never shown.
+
 use super::*;
 
 fn file_with(content: &str) -> (tempfile::TempDir, PathBuf) {

@@ -1,0 +1,266 @@
+//! Old records stay readable: one encoded record of each kind as it was first written, re-read and compared in full.
+//!
+//! `HERMOD_WRITE_SAMPLES=1 cargo test --test integration samples` writes them anew, which is right only while nothing old exists.
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+
+use hermod::domain::cell::{Cell, Context, Harm, Lane};
+use hermod::domain::civil::LocalHour;
+use hermod::domain::decide::Reason;
+use hermod::domain::event::{EventKind, HumanWeight};
+use hermod::domain::experiment::{
+    Experiment, ExperimentKind, ExperimentState, FrequencyCap, Objective, SendDefaults, Settings,
+    TrialOn, Variant, VariantState,
+};
+use hermod::domain::exposure::Exposure;
+use hermod::domain::hour_activity::HourActivity;
+use hermod::domain::name::{ExperimentUid, Slug, VariantIndex};
+use hermod::domain::policy::Policy;
+use hermod::domain::recipient::{
+    Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
+};
+use hermod::domain::send_time::{Individuality, Level};
+use hermod::domain::snapshot::ChoiceLevel;
+use hermod::domain::timeline::HourCounts;
+use hermod::store::records::{self, LastUid, Record, StoreIdentity};
+use jiff::Timestamp;
+
+/// 2026-03-01 12:00 UTC.
+const AT_MS: i64 = 1_772_366_400_000;
+
+fn at() -> Timestamp {
+    Timestamp::from_millisecond(AT_MS).unwrap()
+}
+
+fn path(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    folder.join(format!("{}.hex", name.replace(' ', "_")))
+}
+
+/// The bytes as hexadecimal text, 32 to a line.
+fn to_hex(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| {
+        line.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    bytes.chunks(32).map(|chunk| line(chunk) + "\n").collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Re-reads the sample of a kind and compares it with what was written then.
+fn check<R: Record + PartialEq + Debug>(written: &R) {
+    let path = path(R::NAME);
+    if std::env::var_os("HERMOD_WRITE_SAMPLES").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, to_hex(&records::encode(written).unwrap())).unwrap();
+    }
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read: R = records::decode(&from_hex(&text)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(&read, written, "{}", R::NAME);
+}
+
+fn exposure(trials: f64) -> Exposure {
+    Exposure {
+        trials,
+        successes: trials / 4.0,
+        ..Exposure::default()
+    }
+}
+
+fn cell() -> Cell {
+    Cell {
+        as_of_ms: AT_MS,
+        half_life_hours: 504.0,
+        open: exposure(100.0),
+        click: exposure(120.0),
+        conversion: exposure(8.0),
+        harm: Harm {
+            unsubscribed: 1.0,
+            complained: 2.0,
+            bounced: 3.0,
+            replied_negative: 4.0,
+        },
+        value_sum: 19.5,
+        value_square_sum: 200.25,
+    }
+}
+
+fn variant(id: &str, state: VariantState) -> Variant {
+    Variant {
+        id: Slug::parse(id).unwrap(),
+        display_name: format!("Subject {id}"),
+        state,
+        created_at: at(),
+        quarantine_reason: String::new(),
+    }
+}
+
+fn experiment() -> Experiment {
+    Experiment {
+        id: Slug::parse("spring-sale").unwrap(),
+        uid: ExperimentUid(7),
+        revision: 3,
+        display_name: "Spring sale".to_owned(),
+        state: ExperimentState::Running,
+        variants: vec![
+            variant("plain", VariantState::Live),
+            variant("question", VariantState::Retired),
+        ],
+        settings: settings(),
+        created_at: at(),
+        updated_at: at(),
+        started_at: Some(at()),
+        concluded_at: None,
+        winner: Some(VariantIndex(1)),
+        request: 99,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        policy: Policy::TopTwo { beta: 0.5 },
+        objective: Objective::Click,
+        kind: ExperimentKind::Flow,
+        attribution_window_ms: 72 * 3_600_000,
+        trial_on: TrialOn::Sent,
+        holdout_share: 0.05,
+        floor: 0.02,
+        segments: vec![Slug::parse("director").unwrap()],
+        daypart_start_hours: vec![6, 12, 18],
+        send_defaults: SendDefaults {
+            quiet: Vec::new(),
+            blocked_days: vec![jiff::civil::date(2026, 12, 25)],
+            frequency_cap: Some(FrequencyCap {
+                sends_max: 3,
+                period_ms: 604_800_000,
+            }),
+            transactional: false,
+            window_ms: Some(86_400_000),
+        },
+        half_life_hours: 504.0,
+        planned_sends: 40_000,
+    }
+}
+
+fn touch() -> Touch {
+    Touch {
+        decision: 0xDEC1,
+        experiment: ExperimentUid(7),
+        answer: Answer::Send {
+            variant: VariantIndex(1),
+            context: Context {
+                segment: 1,
+                daypart: 2,
+            },
+            lane: Lane::Policy,
+            propensity: 0.625,
+        },
+        decided_at_ms: AT_MS,
+        send_at_ms: AT_MS + 3_600_000,
+        planned_at_ms: AT_MS + 3_600_000,
+        occasion: 5,
+        request: 6,
+        events: EventKind::Sent.bit() | EventKind::Opened.bit(),
+        trial_counted: true,
+        measurable: true,
+        exposure_recorded: true,
+        everyone_recorded: true,
+        sent_local_minute: 9_000,
+        open: Some(Response {
+            weight: HumanWeight::nearest(0.5),
+            at_ms: AT_MS + 7_200_000,
+            local_hour_of_week: 158,
+        }),
+        click: None,
+        value: 12.5,
+        replied_negative: false,
+        basis: Basis {
+            reason: Reason::Policy,
+            choice_level: ChoiceLevel::Everyone,
+            time_level: Some(Level::Recipient),
+        },
+    }
+}
+
+fn recipient() -> Recipient {
+    let mut recipient = Recipient {
+        created_at_ms: AT_MS,
+        updated_at_ms: AT_MS + 1,
+        zone: Some("Europe/Berlin".to_owned()),
+        segments: vec!["director".to_owned()],
+        consent: Consent {
+            timing: Some(ConsentLevel::Individual),
+            content: Some(ConsentLevel::Segment),
+            source: "form".to_owned(),
+            given_at_ms: AT_MS,
+        },
+        suppression: Some(Suppression::Manual),
+        touches: vec![touch()],
+        forgotten_until_ms: 4,
+        erased_at_ms: 5,
+        ..Recipient::default()
+    };
+    let hour = LocalHour {
+        hour: 13,
+        weekday: 6,
+    };
+    recipient.activity.record_activity(at(), hour, 1.0);
+    recipient.active_hours.mark(at());
+    recipient
+}
+
+#[test]
+fn the_identity_and_the_last_number_are_read_as_they_were_written() {
+    check(&StoreIdentity {
+        recipient_key_fingerprint: *b"0123456789abcdef",
+        seed: [7; 32],
+        created_at_ms: AT_MS,
+    });
+    check(&LastUid(41));
+}
+
+#[test]
+fn an_experiment_is_read_as_it_was_written() {
+    check(&experiment());
+}
+
+#[test]
+fn a_cell_is_read_as_it_was_written() {
+    check(&cell());
+}
+
+#[test]
+fn a_recipient_is_read_as_it_was_written() {
+    check(&recipient());
+}
+
+#[test]
+fn the_hours_are_read_as_they_were_written() {
+    let mut counts = HourCounts {
+        decided: 10,
+        replied_negative: 1,
+        value: 99.5,
+        ..HourCounts::default()
+    };
+    counts.count(EventKind::Clicked, 3);
+    check(&counts);
+    check(&HourActivity {
+        as_of_ms: AT_MS,
+        observed: 2.5,
+        active: 1.0,
+        sends: 40.0,
+        cut_off: [0.25, 0.5],
+    });
+    // Its fields are its own: the excess, then the events.
+    let parts = postcard::to_stdvec(&(12.5_f64, 40.0_f64)).unwrap();
+    check(&postcard::from_bytes::<Individuality>(&parts).unwrap());
+}
