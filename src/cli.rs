@@ -5,8 +5,10 @@
 
 mod completions;
 mod config;
+mod evaluate;
 mod serve;
 mod setting;
+mod study;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -42,6 +44,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Config(config::Args),
+    Evaluate(evaluate::Args),
     Completions(completions::Args),
 }
 
@@ -82,6 +85,7 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }
