@@ -1,6 +1,7 @@
 //! `hermod evaluate`: what hermod gains on real data, against the simple rules anybody could run instead.
 //!
 //! One file per kind of data. The files stay where they are; nothing of them is stored.
+mod activity;
 mod headlines;
 
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use super::CliError;
 const EXAMPLES: &str = "Examples:
   hermod evaluate headlines headlines.csv --fast          every test, 20 seeds, from the snapshots that answer
   hermod evaluate headlines headlines.csv                 200 tests, every mail decided and every click reported
+  hermod evaluate activity activity.csv.gz                the hour of newcomers after 3, 10, 30 and 100 events
 
 docs/evaluation.md says what is measured, how, and what came out.";
 
@@ -23,6 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Data {
+    Activity(activity::Args),
     Headlines(headlines::Args),
 }
 
@@ -32,6 +35,7 @@ enum Data {
 /// The data cannot be read or used.
 pub fn run(args: Args) -> Result<ExitCode, CliError> {
     match args.data {
+        Data::Activity(args) => activity::run(args),
         Data::Headlines(args) => headlines::run(args),
     }
 }
