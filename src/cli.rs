@@ -5,9 +5,11 @@
 
 mod completions;
 mod config;
+mod evaluate;
 mod inspect;
 mod serve;
 mod setting;
+mod study;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,6 +46,7 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Inspect(inspect::Args),
+    Evaluate(evaluate::Args),
     Completions(completions::Args),
 }
 
@@ -85,6 +88,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }
