@@ -8,6 +8,7 @@ mod config;
 mod evaluate;
 mod serve;
 mod setting;
+mod simulate;
 mod study;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Evaluate(evaluate::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
 }
 
@@ -86,6 +88,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
             Self::Evaluate(args) => evaluate::run(args),
+            Self::Simulate(args) => simulate::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }
