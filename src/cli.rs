@@ -9,6 +9,7 @@ mod evaluate;
 mod inspect;
 mod serve;
 mod setting;
+mod simulate;
 mod study;
 
 use std::ffi::OsString;
@@ -47,6 +48,7 @@ enum Command {
     Config(config::Args),
     Inspect(inspect::Args),
     Evaluate(evaluate::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
 }
 
@@ -89,6 +91,7 @@ impl Command {
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Evaluate(args) => evaluate::run(args),
+            Self::Simulate(args) => simulate::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }

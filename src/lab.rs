@@ -10,6 +10,7 @@ pub mod headlines;
 mod parallel;
 mod reading;
 mod rig;
+pub mod simulate;
 mod streams;
 
 pub use error::LabError;

@@ -26,7 +26,7 @@ fn instant(hour: i64) -> Timestamp {
 // === impl Acquainted ===
 
 impl Acquainted {
-    /// Reports all events of these people in the order of virtual time, refreshing after every day that had any.
+    /// Reports all events of these people in the order of virtual time, refreshing after every week that had any.
     ///
     /// Everybody's last event falls in the same week: a tenant knows people of all ages, and forgets all their pasts alike.
     pub fn with(people: &[&Person], seed: u64) -> Result<Self, LabError> {
@@ -50,12 +50,12 @@ impl Acquainted {
             );
         }
         events.sort_unstable();
-        for day in events.chunk_by(|one, other| one.0.div_euclid(24) == other.0.div_euclid(24)) {
-            let Some((hour, _)) = day.first() else {
+        for week in events.chunk_by(|one, other| one.0.div_euclid(168) == other.0.div_euclid(168)) {
+            let Some((hour, _)) = week.first() else {
                 continue;
             };
-            rig.set(instant((hour.div_euclid(24) + 1) * 24));
-            report(&rig, day)?;
+            rig.set(instant((hour.div_euclid(168) + 1) * 168));
+            report(&rig, week)?;
             rig.app.refresh();
         }
         Ok(Self {
