@@ -141,6 +141,8 @@ mod tests {
     use super::*;
     use crate::lab::headlines::truth::World;
 
+    const RUNS: u64 = 30;
+
     #[test]
     fn the_use_cases_and_the_snapshots_play_alike() {
         let world = World {
@@ -149,27 +151,32 @@ mod tests {
             sends: 3_000,
         };
         for horizon in [Horizon::Planned, Horizon::Unknown] {
-            let lost = |play: &dyn Fn(&Game<'_>) -> Vec<Tally>| {
+            let lost = |play: &dyn Fn(&Game<'_>) -> Vec<Tally>| -> Vec<f64> {
                 let game = |seed| Game {
                     world: &world,
                     seed,
                     batches: 10,
                 };
-                let runs = (0..12).map(|seed| {
+                let run = |seed| {
                     let sends: Vec<u64> = play(&game(seed)).iter().map(|t| t.sends).collect();
                     assert_eq!(sends.iter().sum::<u64>(), 3_000);
                     world.lost(&sends)
-                });
-                runs.sum::<f64>() / 12.0
+                };
+                (0..RUNS).map(run).collect()
             };
+            let mean = |runs: &[f64]| runs.iter().sum::<f64>() / runs.len() as f64;
             let fast = lost(&|game| game.hermod_snapshots(horizon).unwrap());
             let full = lost(&|game| game.hermod_use_cases(horizon).unwrap());
-            let uniform = lost(&|game| game.uniform().unwrap());
+            let uniform = mean(&lost(&|game| game.uniform().unwrap()));
+            let gaps: Vec<f64> = fast.iter().zip(&full).map(|(f, u)| f - u).collect();
+            let gap = mean(&gaps);
+            let squares: Vec<f64> = gaps.iter().map(|g| (g - gap).powi(2)).collect();
+            let standard_error = (mean(&squares) / RUNS as f64).sqrt();
             assert!(
-                (fast - full).abs() < 0.25 * fast.max(full),
-                "{fast} against {full}"
+                gap.abs() < 3.0 * standard_error,
+                "{gap} apart, standard error {standard_error}"
             );
-            assert!(full < 0.6 * uniform, "{full} against {uniform}");
+            assert!(mean(&full) < 0.6 * uniform, "{full:?} against {uniform}");
         }
     }
 }
