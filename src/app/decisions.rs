@@ -18,7 +18,7 @@ use crate::domain::feedback::local_minute_of_week;
 use crate::domain::name::{Slug, TenantId, VariantIndex, fingerprint};
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Touch};
 use crate::domain::send_time::{Goal, PredictRequest as ModelRequest, Prediction};
-use crate::domain::send_window::{QuietHours, SendWindow};
+use crate::domain::send_window::{QuietHours, SendWindow, WINDOW_DAYS_MAX};
 use crate::domain::snapshot::{ChoiceLevel, Snapshot, Table};
 use crate::domain::token::DecisionToken;
 use crate::store::StoreError;
@@ -28,8 +28,6 @@ use super::{App, AppError, Kind, Violation};
 
 /// Length of a send window when nobody says.
 const WINDOW_DEFAULT_MS: i64 = 24 * 3_600_000;
-/// A send may be planned this far ahead: touches and tokens are kept no longer.
-const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// When a mail may be sent; what is left out falls back to the experiment's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -635,21 +633,27 @@ fn window(
         blocked_days: days(&constraints.blocked_days),
     };
     let transactional = constraints.transactional || defaults.is_some_and(|d| d.transactional);
-    let mut violations = match window.validate() {
-        Ok(()) => Vec::new(),
-        Err(found) => found.into_iter().map(violation).collect(),
-    };
-    if window.earliest_at.duration_since(now) > AHEAD_MAX {
-        violations.push(Violation {
-            field: "constraints.earliest_time".to_owned(),
-            description: "is more than 30 days ahead; ask nearer to the send".to_owned(),
-        });
-    }
+    let found = window.validate().err().unwrap_or_default();
+    let violations: Vec<Violation> = too_far_ahead(earliest_at, now)
+        .into_iter()
+        .chain(found.into_iter().map(violation))
+        .collect();
     if violations.is_empty() {
         Ok((window, transactional))
     } else {
         Err(AppError::invalid(violations))
     }
+}
+
+/// A mail years ahead would outlive every record of it.
+fn too_far_ahead(earliest_at: Timestamp, now: Timestamp) -> Option<Violation> {
+    let ahead = earliest_at.duration_since(now);
+    (ahead > SignedDuration::from_hours(24 * WINDOW_DAYS_MAX)).then(|| Violation {
+        field: "constraints.earliest_time".to_owned(),
+        description: format!(
+            "is more than {WINDOW_DAYS_MAX} days ahead; ask again nearer to the time"
+        ),
+    })
 }
 
 fn violation(found: crate::domain::send_window::WindowViolation) -> Violation {

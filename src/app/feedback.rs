@@ -168,19 +168,19 @@ impl App {
             &token,
             &experiment,
             |recipient, touch, rules, effects| {
+                let charted = touch.is_charted(event.kind);
                 let outcome = feedback::apply(touch, &event, rules);
                 if let Some(suppression) =
                     feedback::suppression(&event).filter(|_| outcome == EventOutcome::Counted)
                 {
                     recipient.suppression = Some(suppression);
                 }
-                if matches!(outcome, EventOutcome::Counted | EventOutcome::TooLate)
-                    && !(outcome == EventOutcome::TooLate && touch.has(event.kind))
-                {
-                    effects.count_event(touch, event.kind, event.at);
-                }
                 if outcome == EventOutcome::TooLate {
-                    touch.events |= event.kind.bit();
+                    touch.events |= event.kind.late_bit();
+                }
+                let is_first = !charted && outcome == EventOutcome::TooLate;
+                if is_first || outcome == EventOutcome::Counted {
+                    effects.count_event(touch, &event, i64::from(!charted));
                 }
                 outcome
             },
@@ -251,12 +251,13 @@ impl App {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
             let mut recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            // Consent comes first: withdrawing it has taken the touches out, which must not look like a late event.
+            if self.allowed(&recipient.consent).content == ConsentLevel::None {
+                return Ok((ReportOutcome::NotAllowed, None));
+            }
             let state = touch_state(&recipient, token, now);
             if let Some(outcome) = gone(state) {
                 return Ok((outcome, None));
-            }
-            if self.allowed(&recipient.consent).content == ConsentLevel::None {
-                return Ok((ReportOutcome::NotAllowed, None));
             }
             let zone = recipient.zone_or(&self.settings.default_zone);
             let settings = &experiment.settings;
