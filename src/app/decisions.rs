@@ -165,20 +165,35 @@ impl App {
         ) {
             return Ok(Some(self.repeated(&asked, touch)));
         }
-        let recorded =
-            start.readable && !request.validate_only && allowed.content > ConsentLevel::None;
-        match decide(&start.recipient, &question) {
+        self.answer(&asked, start, &question).await
+    }
+
+    /// Decides afresh and remembers it, unless nothing may be recorded: `None` when the record changed in between.
+    async fn answer(
+        &self,
+        asked: &Asked<'_>,
+        start: Start,
+        question: &Question<'_>,
+    ) -> Result<Option<Decided>, AppError> {
+        let Asked {
+            request,
+            snapshot,
+            resolved,
+            ..
+        } = asked;
+        let is_consented = question.allowed.content > ConsentLevel::None;
+        let recorded = start.readable && !request.validate_only && is_consented;
+        match decide(&start.recipient, question) {
             Verdict::NoCandidate => Err(no_candidate(
                 &snapshot.experiment,
                 resolved.eligible.is_some(),
             )),
             Verdict::DoNotSend(reason) => {
-                let touch = refusal(snapshot, &question, resolved, reason);
-                if recorded && resolved.request != 0 && !self.remember(&asked, start, touch).await?
-                {
-                    return Ok(None);
-                }
-                Ok(Some(asked.fresh(Err(reason), String::new())))
+                let touch = refusal(snapshot, question, resolved, reason);
+                let is_remembered = !recorded
+                    || resolved.request == 0
+                    || self.remember(asked, start, touch).await?;
+                Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
             }
             Verdict::Send(choice) => {
                 let reason = if start.readable {
@@ -187,13 +202,13 @@ impl App {
                     Reason::Fallback
                 };
                 let choice = Choice { reason, ..*choice };
-                let touch = touch_of(&choice, snapshot, &question, resolved);
+                let touch = touch_of(&choice, snapshot, question, resolved);
                 let answer = answer_of(&choice, &touch, request.full);
                 if !recorded {
                     return Ok(Some(asked.fresh(Ok(answer), String::new())));
                 }
-                let token = self.token_of(address, snapshot, &touch);
-                let is_remembered = self.remember(&asked, start, touch).await?;
+                let token = self.token_of(asked.address, snapshot, &touch);
+                let is_remembered = self.remember(asked, start, touch).await?;
                 Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
             }
         }

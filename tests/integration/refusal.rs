@@ -50,8 +50,12 @@ pub fn assert_refused(what: &str, status: &Status, expected: &Expected<'_>) {
         .bad_request()
         .map(|bad| bad.field_violations.as_slice());
     let violations = violations.unwrap_or_default();
-    let fields: Vec<&str> = violations.iter().map(|v| v.field.as_str()).collect();
-    assert_eq!(fields, expected.fields, "{what}");
+    // All of them, in whatever order they were found.
+    let mut fields: Vec<&str> = violations.iter().map(|v| v.field.as_str()).collect();
+    let mut expected_fields = expected.fields.to_vec();
+    fields.sort_unstable();
+    expected_fields.sort_unstable();
+    assert_eq!(fields, expected_fields, "{what}");
     assert!(
         violations.iter().all(|v| !v.description.is_empty()),
         "{what}"

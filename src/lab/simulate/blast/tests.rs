@@ -1,3 +1,4 @@
+//! Tests in a small blast whose truth is known.
 use super::*;
 
 fn small() -> Options {
