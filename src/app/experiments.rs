@@ -420,9 +420,11 @@ impl App {
             self.delete_prefix(partition, key::timeline_of(tenant, experiment.uid))
                 .await?;
             let is_planned = |key: &[u8]| {
-                key::parse::planned(key).is_some_and(|(_, of, id)| of == tenant && id.experiment == experiment.uid)
+                key::parse::planned(key)
+                    .is_some_and(|(_, of, id)| of == tenant && id.experiment == experiment.uid)
             };
-            self.delete_rows(partition, key::PLANNED.to_vec(), is_planned).await?;
+            self.delete_rows(partition, key::PLANNED.to_vec(), is_planned)
+                .await?;
         }
         self.engine.flush().await?;
         self.changes.send_modify(|count| *count += 1);
@@ -434,15 +436,32 @@ impl App {
     }
 
     /// Deletes the rows of a prefix whose key is meant, page by page.
-    async fn delete_rows(&self, partition: Partition, prefix: Vec<u8>, is_meant: impl Fn(&[u8]) -> bool) -> Result<(), AppError> {
+    async fn delete_rows(
+        &self,
+        partition: Partition,
+        prefix: Vec<u8>,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), AppError> {
         let mut after = None;
         loop {
-            let scan = Scan { prefix: prefix.clone(), after, limit: SCAN_ROWS_MAX };
+            let scan = Scan {
+                prefix: prefix.clone(),
+                after,
+                limit: SCAN_ROWS_MAX,
+            };
             let rows = self.engine.scan(partition, scan).await?;
             let count = rows.len();
             after = rows.last().map(|(key, _)| key.clone());
-            let meant = rows.into_iter().map(|(key, _)| key).filter(|key| is_meant(key));
-            let changes = meant.map(|key| Change::Delete { key, expected: None }).collect();
+            let meant = rows
+                .into_iter()
+                .map(|(key, _)| key)
+                .filter(|key| is_meant(key));
+            let changes = meant
+                .map(|key| Change::Delete {
+                    key,
+                    expected: None,
+                })
+                .collect();
             self.engine.commit(partition, Batch { changes }).await?;
             if count < SCAN_ROWS_MAX {
                 return Ok(());
