@@ -5,9 +5,12 @@
 
 mod completions;
 mod config;
+mod evaluate;
 mod inspect;
 mod serve;
 mod setting;
+mod simulate;
+mod study;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,6 +47,8 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Inspect(inspect::Args),
+    Evaluate(evaluate::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
 }
 
@@ -85,6 +90,8 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
+            Self::Simulate(args) => simulate::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }

@@ -28,6 +28,8 @@ use super::{App, AppError, Kind, Violation};
 
 /// Length of a send window when nobody says.
 const WINDOW_DEFAULT_MS: i64 = 24 * 3_600_000;
+/// A send may be planned this far ahead: touches and tokens are kept no longer.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// When a mail may be sent; what is left out falls back to the experiment's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -633,11 +635,20 @@ fn window(
         blocked_days: days(&constraints.blocked_days),
     };
     let transactional = constraints.transactional || defaults.is_some_and(|d| d.transactional);
-    match window.validate() {
-        Ok(()) => Ok((window, transactional)),
-        Err(found) => Err(AppError::invalid(
-            found.into_iter().map(violation).collect(),
-        )),
+    let mut violations = match window.validate() {
+        Ok(()) => Vec::new(),
+        Err(found) => found.into_iter().map(violation).collect(),
+    };
+    if window.earliest_at.duration_since(now) > AHEAD_MAX {
+        violations.push(Violation {
+            field: "constraints.earliest_time".to_owned(),
+            description: "is more than 30 days ahead; ask nearer to the send".to_owned(),
+        });
+    }
+    if violations.is_empty() {
+        Ok((window, transactional))
+    } else {
+        Err(AppError::invalid(violations))
     }
 }
 

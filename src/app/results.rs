@@ -85,8 +85,29 @@ pub struct HoldoutResults {
     pub effective_trials: f64,
     /// Successes in it.
     pub successes: f64,
-    /// Rate of the objective under the policy.
+    /// Rate of the objective under the policy, per effective trial, 0 to 1.
     pub policy_rate: f64,
+}
+
+// === impl HoldoutResults ===
+
+impl HoldoutResults {
+    /// Rate of the objective in the holdout, per effective trial, 0 to 1.
+    pub fn rate(&self) -> f64 {
+        effective_rate(self.successes, self.effective_trials)
+    }
+}
+
+/// Successes per effective trial, 0 when there are none of either.
+///
+/// Just after a send hardly any trial is effective yet, so early successes may outnumber them; a mail succeeds at most once, so
+/// what has succeeded is no longer pending.
+fn effective_rate(successes: f64, effective_trials: f64) -> f64 {
+    if successes > 0.0 {
+        successes / effective_trials.max(successes)
+    } else {
+        0.0
+    }
 }
 
 /// Whether the variants got the shares that were decided.
@@ -244,11 +265,7 @@ fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> Holdou
         trials: held.trials.max(0.0),
         effective_trials: CellCounts::of(held, curve).trials,
         successes: held.successes.max(0.0),
-        policy_rate: if trials > 0.0 {
-            successes / trials
-        } else {
-            0.0
-        },
+        policy_rate: effective_rate(successes, trials),
     }
 }
 
@@ -320,6 +337,13 @@ mod tests {
     fn a_variant_whose_mails_do_not_leave_raises_the_alarm() {
         assert!(sample_ratio(&[variant(1000, 900), variant(1000, 500)]).alarm);
         assert!(!sample_ratio(&[variant(1000, 900), variant(300, 268)]).alarm);
+    }
+
+    #[test]
+    fn a_rate_is_at_most_one_even_when_successes_come_before_their_trials_count() {
+        assert_eq!(effective_rate(1.0, 0.0003), 1.0);
+        assert_eq!(effective_rate(5.0, 100.0), 0.05);
+        assert_eq!(effective_rate(0.0, 0.0), 0.0);
     }
 
     #[test]

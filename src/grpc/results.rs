@@ -111,11 +111,7 @@ fn holdout_wire(holdout: &HoldoutResults, share: f64) -> wire::HoldoutResults {
         successes,
         policy_rate,
     } = *holdout;
-    let rate = if effective_trials > 0.0 {
-        successes / effective_trials
-    } else {
-        0.0
-    };
+    let rate = holdout.rate();
     wire::HoldoutResults {
         share,
         trials,

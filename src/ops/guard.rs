@@ -2,6 +2,7 @@
 //!
 //! Invariant: a call beyond the limit is refused before it is read; health and reflection are not behind this, so they answer under load.
 use std::any::Any;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
+use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -18,11 +20,14 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
+use crate::grpc::wire;
+
 /// How much a service may take on.
 #[derive(Clone, Debug)]
 pub struct Limits {
     calls: Arc<Semaphore>,
     timeout: Duration,
+    methods: Arc<HashSet<String>>,
 }
 
 /// A service behind its limits.
@@ -40,7 +45,16 @@ impl Limits {
         Self {
             calls: Arc::new(Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS))),
             timeout,
+            methods: Arc::new(methods()),
         }
+    }
+
+    /// The method for metrics. Callers write the path, so one that does not exist must not become a label.
+    fn method_of(&self, path: &str) -> String {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        self.methods
+            .get(name)
+            .map_or_else(|| "unknown".to_owned(), String::clone)
     }
 
     /// Puts a service behind these limits.
@@ -73,13 +87,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = request
-            .uri()
-            .path()
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let method = self.limits.method_of(request.uri().path());
         let Ok(permit) = self.limits.calls.clone().try_acquire_owned() else {
             metrics::counter!("hermod_requests_shed_total").increment(1);
             let response = overloaded().into_http();
@@ -92,8 +100,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let started = Instant::now();
-            let in_flight = metrics::gauge!("hermod_requests_in_flight");
-            in_flight.increment(1.0);
+            let in_flight = InFlight::begin();
             let call = std::panic::AssertUnwindSafe(async move { inner.call(request).await })
                 .catch_unwind();
             let response = match tokio::time::timeout(limit, call).await {
@@ -106,7 +113,7 @@ where
                 ))
                 .into_http(),
             };
-            in_flight.decrement(1.0);
+            drop(in_flight);
             metrics::histogram!("hermod_request_duration_seconds", "method" => method.clone())
                 .record(started.elapsed().as_secs_f64());
             count(&method, &response);
@@ -114,6 +121,34 @@ where
             Ok(response)
         })
     }
+}
+
+/// One call in the gauge; a caller that goes away drops the call, and this with it.
+struct InFlight;
+
+// === impl InFlight ===
+
+impl InFlight {
+    fn begin() -> Self {
+        metrics::gauge!("hermod_requests_in_flight").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!("hermod_requests_in_flight").decrement(1.0);
+    }
+}
+
+/// Names of all methods of ours. An unreadable descriptor set leaves it empty: reflection refuses to start with one.
+fn methods() -> HashSet<String> {
+    let set = prost_types::FileDescriptorSet::decode(wire::DESCRIPTOR_SET).unwrap_or_default();
+    let services = set.file.into_iter().flat_map(|file| file.service);
+    services
+        .flat_map(|service| service.method)
+        .filter_map(|method| method.name)
+        .collect()
 }
 
 fn overloaded() -> Status {
@@ -185,6 +220,19 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_does_not_exist_is_no_label() {
+        let limits = Limits::new(1, Duration::from_secs(1));
+        assert_eq!(
+            limits.method_of("/hermod.v1.DecisionService/Decide"),
+            "Decide"
+        );
+        assert_eq!(
+            limits.method_of("/hermod.v1.DecisionService/anna@example.org"),
+            "unknown"
+        );
+    }
 
     type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 

@@ -27,6 +27,15 @@ use super::shutdown::{Drain, Drained};
 /// How often planned trials whose time has come are moved, and gauges are read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What a client may send ahead on one stream, in bytes, before it is read.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// What a client may send ahead on one connection, in bytes.
+///
+/// h2 closes a connection (`too_many_data_frames`) when the small frames that wait to be read cost more than half of this, each
+/// the bytes it lacks to a full frame. A client that streams small messages as fast as it can (gRPC for Python: one frame each)
+/// fills its stream's window; with the default of 1 MiB for both it was cut off within a second.
+const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -164,6 +173,8 @@ impl Server {
             .http2_keepalive_interval(Some(server.keep_alive_interval.get()))
             .http2_keepalive_timeout(Some(server.keep_alive_timeout.get()))
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_service(limits.guard(services.decisions(bytes_max)))
             .add_service(limits.guard(services.feedback(bytes_max)))
             .add_service(limits.guard(services.experiments(bytes_max)))

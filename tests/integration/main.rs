@@ -1,7 +1,14 @@
-//! The integration tests that are about the whole: the rules of the house, the documents, old records, the binary itself.
+//! The integration tests: hermod as its callers meet it, behind real sockets on loopback with a clock that the tests move; and the whole
+//! tree: its layers, its documents, its old records, the binary itself.
 //!
-//! One binary, so that it links once. Tests of the interface are beside it.
+//! One binary, so that it links once. Nothing sleeps, and every server listens on ports of its own, so that all tests may run at once.
 
+mod server;
+
+mod api_decisions;
+mod api_journey;
+mod api_reflection;
+mod api_times;
 mod documentation;
 mod inspect_cli;
 mod layering;

@@ -106,7 +106,7 @@ fn holdout(results: &Results) -> String {
     }
     format!(
         "holdout: {} of {} trials ({} effective) against {} under the policy",
-        rate(held.successes / held.effective_trials),
+        rate(held.rate()),
         amount(held.trials),
         amount(held.effective_trials),
         rate(held.policy_rate)

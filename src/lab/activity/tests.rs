@@ -1,0 +1,55 @@
+use super::*;
+use std::io::Write;
+
+/// Sixty people with 160 events: a third is active at six and seven in the evening, the others at nine and ten in the morning.
+fn file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "person,day,local_hour_of_week").unwrap();
+    for person in 0..60 {
+        for event in 0..160 {
+            let hour = if person % 3 == 0 { 18 } else { 9 } + (event * 7 + person) % 2;
+            // Now and then at any hour.
+            let hour = if event % 5 == 4 {
+                (event * 11 + person) % 24
+            } else {
+                hour
+            };
+            writeln!(file, "p{person:02},{event},{}", event % 7 * 24 + hour).unwrap();
+        }
+    }
+    file
+}
+
+fn measured(seed: u64, shuffle_hours: bool) -> Report {
+    let options = Options {
+        seed,
+        shuffle_hours,
+    };
+    run(file().path(), &options, &()).unwrap()
+}
+
+#[test]
+fn habits_are_found_and_never_below_everybodys_hour() {
+    let report = measured(1, false);
+    assert_eq!((report.people, report.events), (60, 9_600));
+    assert_eq!(report.rows.len(), HISTORIES.len());
+    for row in &report.rows {
+        assert_eq!(row.people, 60);
+        assert!(row.hermod >= row.everybody - 1e-9, "{row:?}");
+    }
+    let last = report.rows.last().unwrap();
+    assert!(last.lift.low.unwrap() > 10.0, "{last:?}");
+    assert!(last.share_of_room.mean > 90.0, "{last:?}");
+}
+
+#[test]
+fn without_habits_no_gain_is_claimed() {
+    for row in measured(1, true).rows {
+        assert!(row.lift.low.unwrap() <= 0.0, "{row:?}");
+    }
+}
+
+#[test]
+fn a_seed_fixes_every_number() {
+    assert_eq!(measured(2, false), measured(2, false));
+}

@@ -1,0 +1,16 @@
+//! Scenarios: worlds with known truth, played in virtual time against the use cases.
+//!
+//! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
+pub mod blast;
+
+/// A scenario as it is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+}
+
+/// All scenarios.
+pub const SCENARIOS: [Scenario; 1] = [blast::SCENARIO];

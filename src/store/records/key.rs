@@ -1,0 +1,207 @@
+//! Keys, by what they lead to. All numbers are big-endian so that keys sort as numbers do.
+//!
+//! Invariant: what is read together lies together, and `parse` gives back what was put in.
+use crate::domain::cell::{CellId, Context, Lane};
+use crate::domain::name::{ExperimentUid, RecipientKey, Slug, TenantId, VariantIndex};
+
+/// The store's identity.
+pub const IDENTITY: &[u8] = b"m/identity";
+/// The highest experiment number given out.
+pub const LAST_UID: &[u8] = b"m/last-uid";
+/// Prefix of all experiments.
+pub const EXPERIMENTS: &[u8] = b"e";
+/// Prefix of all cells.
+pub const CELLS: &[u8] = b"c";
+/// Prefix of all cells of trials planned for later.
+pub const PLANNED: &[u8] = b"p";
+/// Prefix of all recipients.
+pub const RECIPIENTS: &[u8] = b"r";
+/// Prefix of all hours of timelines.
+pub const TIMELINES: &[u8] = b"t";
+/// Prefix of all hours of everybody's activity.
+pub const HOURS: &[u8] = b"h";
+/// Prefix of all individualities.
+pub const INDIVIDUALITIES: &[u8] = b"i";
+
+fn tenant_key(prefix: &[u8], tenant: TenantId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(40);
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(&tenant.0.to_be_bytes());
+    key
+}
+
+/// An experiment, by name.
+pub fn experiment(tenant: TenantId, id: &Slug) -> Vec<u8> {
+    let mut key = tenant_key(EXPERIMENTS, tenant);
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// A recipient.
+pub fn recipient(tenant: TenantId, recipient: RecipientKey) -> Vec<u8> {
+    let mut key = tenant_key(RECIPIENTS, tenant);
+    key.extend_from_slice(&recipient.0);
+    key
+}
+
+fn push_cell(key: &mut Vec<u8>, id: CellId) {
+    key.extend_from_slice(&id.experiment.0.to_be_bytes());
+    key.extend_from_slice(&id.variant.0.to_be_bytes());
+    key.extend_from_slice(&[id.context.segment, id.context.daypart, lane_byte(id.lane)]);
+}
+
+/// All cells of an experiment.
+pub fn cells_of(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(CELLS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
+/// A cell.
+pub fn cell(tenant: TenantId, id: CellId) -> Vec<u8> {
+    let mut key = tenant_key(CELLS, tenant);
+    push_cell(&mut key, id);
+    key
+}
+
+/// A cell of trials planned for later: by time first, so that what is due lies in front.
+pub fn planned(tenant: TenantId, until_ms: i64, id: CellId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(40);
+    key.extend_from_slice(PLANNED);
+    key.extend_from_slice(&(until_ms as u64 ^ 1 << 63).to_be_bytes());
+    key.extend_from_slice(&tenant.0.to_be_bytes());
+    push_cell(&mut key, id);
+    key
+}
+
+/// All hours of an experiment's timeline.
+pub fn timeline_of(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(TIMELINES, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
+/// One hour of a variant's timeline; hours since 1970.
+pub fn timeline(tenant: TenantId, slot: TimelineSlot) -> Vec<u8> {
+    let mut key = timeline_of(tenant, slot.experiment);
+    key.extend_from_slice(&slot.variant.0.to_be_bytes());
+    key.push(lane_byte(slot.lane));
+    key.extend_from_slice(&(slot.hour as u32 ^ 1 << 31).to_be_bytes());
+    key
+}
+
+/// One hour of the week of everybody's activity.
+pub fn hour(tenant: TenantId, hour_of_week: u8) -> Vec<u8> {
+    let mut key = tenant_key(HOURS, tenant);
+    key.push(hour_of_week);
+    key
+}
+
+/// A tenant's individuality.
+pub fn individuality(tenant: TenantId) -> Vec<u8> {
+    tenant_key(INDIVIDUALITIES, tenant)
+}
+
+fn lane_byte(lane: Lane) -> u8 {
+    match lane {
+        Lane::Policy => 0,
+        Lane::Holdout => 1,
+    }
+}
+
+fn lane_of(byte: u8) -> Option<Lane> {
+    match byte {
+        0 => Some(Lane::Policy),
+        1 => Some(Lane::Holdout),
+        _ => None,
+    }
+}
+
+/// Names one hour of a variant's timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimelineSlot {
+    /// The experiment.
+    pub experiment: ExperimentUid,
+    /// The variant.
+    pub variant: VariantIndex,
+    /// Policy or holdout.
+    pub lane: Lane,
+    /// Hours since 1970.
+    pub hour: i32,
+}
+
+/// Takes keys apart again; `None` for bytes that are not such a key.
+pub mod parse {
+    use super::*;
+
+    struct Parts<'a>(&'a [u8]);
+
+    impl Parts<'_> {
+        fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+            let (part, rest) = self.0.split_first_chunk::<N>()?;
+            self.0 = rest;
+            Some(*part)
+        }
+
+        fn tenant(&mut self) -> Option<TenantId> {
+            Some(TenantId(u32::from_be_bytes(self.take()?)))
+        }
+
+        fn cell(&mut self) -> Option<CellId> {
+            let experiment = ExperimentUid(u64::from_be_bytes(self.take()?));
+            let variant = VariantIndex(u16::from_be_bytes(self.take()?));
+            let [segment, daypart, lane] = self.take()?;
+            Some(CellId {
+                experiment,
+                variant,
+                context: Context { segment, daypart },
+                lane: lane_of(lane)?,
+            })
+        }
+    }
+
+    /// The tenant of any key but those of planned cells.
+    pub fn tenant(key: &[u8]) -> Option<TenantId> {
+        Parts(key.get(1..)?).tenant()
+    }
+
+    /// A cell's key.
+    pub fn cell(key: &[u8]) -> Option<(TenantId, CellId)> {
+        let mut parts = Parts(key.strip_prefix(CELLS)?);
+        Some((parts.tenant()?, parts.cell()?))
+    }
+
+    /// A planned cell's key.
+    pub fn planned(key: &[u8]) -> Option<(i64, TenantId, CellId)> {
+        let mut parts = Parts(key.strip_prefix(PLANNED)?);
+        let until_ms = (u64::from_be_bytes(parts.take()?) ^ 1 << 63) as i64;
+        Some((until_ms, parts.tenant()?, parts.cell()?))
+    }
+
+    /// A timeline hour's key.
+    pub fn timeline(key: &[u8]) -> Option<(TenantId, TimelineSlot)> {
+        let mut parts = Parts(key.strip_prefix(TIMELINES)?);
+        let tenant = parts.tenant()?;
+        let experiment = ExperimentUid(u64::from_be_bytes(parts.take()?));
+        let variant = VariantIndex(u16::from_be_bytes(parts.take()?));
+        let [lane] = parts.take()?;
+        let hour = (u32::from_be_bytes(parts.take()?) ^ 1 << 31) as i32;
+        Some((
+            tenant,
+            TimelineSlot {
+                experiment,
+                variant,
+                lane: lane_of(lane)?,
+                hour,
+            },
+        ))
+    }
+
+    /// An activity hour's key.
+    pub fn hour(key: &[u8]) -> Option<(TenantId, u8)> {
+        let mut parts = Parts(key.strip_prefix(HOURS)?);
+        let tenant = parts.tenant()?;
+        let [hour] = parts.take()?;
+        Some((tenant, hour))
+    }
+}
