@@ -11,9 +11,9 @@ use crate::domain::experiment::{Experiment, VariantState};
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::{CellCounts, posterior, reporting_prior};
-use crate::domain::quadrature::best_arm;
+use crate::domain::quadrature::{BestArm, best_arm};
 use crate::domain::shape::{BetaShape, Interval};
-use crate::domain::snapshot::{Snapshot, default_curve};
+use crate::domain::snapshot::{Snapshot, Table, default_curve};
 use crate::domain::timeline::HourCounts;
 
 use super::{App, AppError};
@@ -188,46 +188,24 @@ fn assemble(
         .iter()
         .map(|fact| posterior(prior, &fact.exposure, &curve))
         .collect();
-    let is_live = |at: usize| {
-        experiment
-            .variants
-            .get(at)
-            .is_some_and(|variant| variant.state == VariantState::Live)
-    };
-    let live: Vec<usize> = (0..facts.len()).filter(|at| is_live(*at)).collect();
-    let best = best_arm(
-        &live
-            .iter()
-            .filter_map(|at| posteriors.get(*at).copied())
-            .collect::<Vec<_>>(),
-    );
-    let table = snapshot.everyone();
-    let of_live = |values: &[f64], at: usize| {
-        live.iter()
-            .position(|l| *l == at)
-            .and_then(|i| values.get(i))
-            .copied()
-    };
-    let variants: Vec<VariantResults> = facts
+    let live = live_positions(&experiment);
+    let alive: Vec<BetaShape> = live
         .iter()
-        .zip(&posteriors)
-        .zip(&counts)
-        .enumerate()
-        .map(|(at, ((fact, posterior), counts))| VariantResults {
-            variant: fact.variant,
-            mean: posterior.mean(),
-            interval: posterior.credible_interval(0.95),
-            probability_best: of_live(&best.probability, at).unwrap_or(0.0),
-            expected_loss: of_live(&best.expected_loss, at)
-                .unwrap_or_else(|| (best.expected_maximum - posterior.mean()).max(0.0)),
-            share: table
-                .and_then(|table| Some(table.allocation.propensity(table.position(fact.variant)?)))
-                .unwrap_or(0.0),
-            trials: fact.exposure.trials.max(0.0),
-            effective_trials: counts.trials,
-            planned_trials: fact.planned_trials.max(0.0),
-            successes: counts.successes,
-            counts: fact.counts.clone(),
+        .filter_map(|at| posteriors.get(*at).copied())
+        .collect();
+    let best = best_arm(&alive);
+    let rows = facts.iter().zip(&posteriors).zip(&counts).enumerate();
+    let variants: Vec<VariantResults> = rows
+        .map(|(at, ((fact, posterior), counts))| {
+            let standing = live.iter().position(|live| *live == at);
+            shown(
+                fact,
+                posterior,
+                counts,
+                &best,
+                standing,
+                snapshot.everyone().map(AsRef::as_ref),
+            )
         })
         .collect();
     let leader = live
@@ -250,6 +228,42 @@ fn assemble(
         leader,
         relative_loss,
         variants,
+    }
+}
+
+fn live_positions(experiment: &Experiment) -> Vec<usize> {
+    let variants = experiment.variants.iter().enumerate();
+    variants
+        .filter(|(_, variant)| variant.state == VariantState::Live)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// One variant; `standing` is its position among the live ones, none for those that are not.
+fn shown(
+    fact: &Facts,
+    posterior: &BetaShape,
+    counts: &CellCounts,
+    best: &BestArm,
+    standing: Option<usize>,
+    table: Option<&Table>,
+) -> VariantResults {
+    let of = |values: &[f64]| standing.and_then(|at| values.get(at)).copied();
+    let loss_if_chosen = (best.expected_maximum - posterior.mean()).max(0.0);
+    let share =
+        table.and_then(|table| Some(table.allocation.propensity(table.position(fact.variant)?)));
+    VariantResults {
+        variant: fact.variant,
+        mean: posterior.mean(),
+        interval: posterior.credible_interval(0.95),
+        probability_best: of(&best.probability).unwrap_or(0.0),
+        expected_loss: of(&best.expected_loss).unwrap_or(loss_if_chosen),
+        share: share.unwrap_or(0.0),
+        trials: fact.exposure.trials.max(0.0),
+        effective_trials: counts.trials,
+        planned_trials: fact.planned_trials.max(0.0),
+        successes: counts.successes,
+        counts: fact.counts.clone(),
     }
 }
 

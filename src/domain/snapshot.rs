@@ -98,6 +98,13 @@ pub struct Snapshot {
     contexts: BTreeMap<Context, Arc<Table>>,
 }
 
+/// Partial pooling: cells by live variant and context, and what each leans on as far as the data allow.
+struct Pools {
+    rows: Vec<Vec<CellCounts>>,
+    levels: PoolLevels,
+    kappa: f64,
+}
+
 /// How probabilities are made of posteriors, as of this snapshot.
 #[derive(Clone, Debug)]
 struct Rule {
@@ -210,6 +217,62 @@ impl Rule {
     }
 }
 
+// === impl Pools ===
+
+impl Pools {
+    fn of(
+        live: &[VariantIndex],
+        contexts: &[Context],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> Self {
+        let row = |variant: &VariantIndex| {
+            let counts = contexts
+                .iter()
+                .map(|context| evidence.counts(*variant, *context, &beliefs.curve));
+            counts.collect()
+        };
+        let rows: Vec<Vec<CellCounts>> = live.iter().map(row).collect();
+        let levels = pool_levels(&rows, beliefs.prior);
+        let fitted_parameters = live.len() + contexts.len();
+        let kappa = estimate_kappa(&against_expectation(&rows, &levels), fitted_parameters);
+        Self {
+            rows,
+            levels,
+            kappa,
+        }
+    }
+
+    fn counts(&self, row: usize, at: usize) -> CellCounts {
+        let cells = self.rows.get(row);
+        cells
+            .and_then(|cells| cells.get(at))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn arm_trials(&self, row: usize) -> f64 {
+        let cells = self.rows.get(row).into_iter().flatten();
+        cells.map(|cell| cell.trials).sum()
+    }
+
+    fn pool(&self, row: usize, at: usize) -> CellPool {
+        CellPool {
+            arm_rate: self.levels.arm_rates.get(row).copied().unwrap_or(0.0),
+            arm_trials: self.arm_trials(row),
+            segment_level: self.levels.segment_levels.get(at).copied().unwrap_or(1.0),
+            kappa: self.kappa,
+        }
+    }
+
+    /// Whether a cell's own trials are a material share of what its posterior rests on.
+    fn is_material(&self, row: usize, at: usize) -> bool {
+        let own = self.counts(row, at).trials;
+        let pooled = self.kappa.min(self.arm_trials(row) - own + 10.0);
+        own >= MATERIAL_SHARE * (own + pooled)
+    }
+}
+
 // === impl Table ===
 
 impl Table {
@@ -241,7 +304,7 @@ impl Table {
         Self::of(rule, candidates, level)
     }
 
-    /// Partial pooling: every context's cells lean on their variant's pooled rate and their context's level, as far as the data allow.
+    /// A table for every context with data of its own.
     fn by_context(
         rule: &Rule,
         live: &[VariantIndex],
@@ -249,50 +312,28 @@ impl Table {
         evidence: &Evidence,
         beliefs: &Beliefs,
     ) -> BTreeMap<Context, Arc<Table>> {
-        let rows: Vec<Vec<CellCounts>> = live
-            .iter()
-            .map(|variant| {
-                contexts
-                    .iter()
-                    .map(|context| evidence.counts(*variant, *context, &beliefs.curve))
-                    .collect()
-            })
-            .collect();
-        let levels = pool_levels(&rows, beliefs.prior);
-        let kappa = estimate_kappa(
-            &against_expectation(&rows, &levels),
-            live.len() + contexts.len(),
-        );
+        let pools = Pools::of(live, contexts, evidence, beliefs);
         let mut tables = BTreeMap::new();
         for (at, context) in contexts.iter().enumerate() {
-            let mut material = false;
-            let candidates =
-                live.iter()
-                    .zip(&rows)
-                    .zip(&levels.arm_rates)
-                    .map(|((variant, row), rate)| {
-                        let own = evidence.cell(*variant, *context);
-                        let counts = row.get(at).copied().unwrap_or_default();
-                        let arm_trials: f64 = row.iter().map(|cell| cell.trials).sum();
-                        let segment_level = levels.segment_levels.get(at).copied().unwrap_or(1.0);
-                        let pool = CellPool {
-                            arm_rate: *rate,
-                            arm_trials,
-                            segment_level,
-                            kappa,
-                        };
-                        material |= counts.trials
-                            >= MATERIAL_SHARE
-                                * (counts.trials + kappa.min(arm_trials - counts.trials + 10.0));
-                        let posterior = pooled_cell_posterior(&pool, &own, &beliefs.curve);
-                        Candidate {
-                            variant: *variant,
-                            posterior,
-                            effective_trials: counts.trials,
-                            successes: counts.successes,
-                        }
-                    });
-            let candidates: Vec<Candidate> = candidates.collect();
+            let candidates = live
+                .iter()
+                .enumerate()
+                .map(|(row, variant)| {
+                    let own = evidence.cell(*variant, *context);
+                    let counts = pools.counts(row, at);
+                    Candidate {
+                        variant: *variant,
+                        posterior: pooled_cell_posterior(
+                            &pools.pool(row, at),
+                            &own,
+                            &beliefs.curve,
+                        ),
+                        effective_trials: counts.trials,
+                        successes: counts.successes,
+                    }
+                })
+                .collect();
+            let material = (0..live.len()).any(|row| pools.is_material(row, at));
             let level = if material {
                 ChoiceLevel::Segment
             } else {

@@ -9,6 +9,8 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 
 mod convert;
+mod settings;
+mod shown;
 mod update;
 
 use crate::app::{App, AppError, ListRequest};
@@ -20,8 +22,8 @@ use super::results;
 use super::status::status;
 use super::wire::experiment_service_server::ExperimentService;
 use super::{Services, tenant_of, wire};
-use convert::experiment_wire;
-pub use convert::{objective_wire, state_wire, variant_state_wire};
+use shown::experiment_wire;
+pub use shown::{objective_wire, state_wire, variant_state_wire};
 
 const PAGE_DEFAULT: usize = 50;
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);

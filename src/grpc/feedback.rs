@@ -2,25 +2,22 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use jiff::{SignedDuration, Timestamp};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::app::{Activity, AppError, EventReport, EventResult, Reclassification, ReportOutcome};
-use crate::domain::event::{DecisionEvent, EventKind, HumanWeight, Sentiment};
-use crate::domain::human::{Evidence, NetworkKind, human_weight};
+mod report;
+
+use crate::app::{AppError, EventReport, EventResult, ReportOutcome};
+use crate::domain::event::EventKind;
 use crate::domain::name::TenantId;
 
-use super::check::{Checks, DurationLimits, batch_size};
+use super::check::batch_size;
 use super::status::{problem, status};
 use super::wire::feedback_service_server::FeedbackService;
 use super::{Services, tenant_of, wire};
+use report::{event, verdict};
 
-/// No event is older: 2000-01-01.
-const OLDEST_SECOND: i64 = 946_684_800;
 /// Events of a stream that share one wait for durability, if so many have come in.
 const STREAM_CHUNK: usize = 1_024;
-const VALUE_MAX: f64 = 1e12;
-const USER_AGENT_BYTES_MAX: usize = 1_024;
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<wire::StreamEventsResponse, Status>> + Send>>;
 
@@ -195,173 +192,4 @@ fn result(outcome: EventResult, human_probability: f64) -> wire::EventResult {
         human_probability,
         problem: None,
     }
-}
-
-fn event(event: wire::Event) -> Result<EventReport, AppError> {
-    let wire::Event {
-        kind,
-        event_time,
-        decision_id,
-        recipient_id,
-        human_probability,
-        evidence,
-        value,
-        sentiment,
-        permanent,
-    } = event;
-    let mut checks = Checks::default();
-    let kind = checks.known::<wire::EventKind>("kind", kind);
-    if kind == Some(wire::EventKind::Unspecified) {
-        checks.wrong("kind", "is required");
-    }
-    let at = instant(&mut checks, event_time);
-    if human_probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
-        checks.wrong("human_probability", "must be a number from 0 to 1");
-    }
-    if !(0.0..=VALUE_MAX).contains(&value) {
-        checks.wrong("value", format!("must be a number from 0 to {VALUE_MAX}"));
-    }
-    let evidence = evidence
-        .map(|wire| self::evidence(&mut checks, wire))
-        .unwrap_or_default();
-    let sentiment = checks.known::<wire::Sentiment>("sentiment", sentiment);
-    let is_active = kind == Some(wire::EventKind::Active);
-    let recipient_id = checks.identifier("recipient_id", recipient_id, is_active);
-    if decision_id.is_empty() && !is_active {
-        checks.wrong(
-            "decision_id",
-            "is required; pass the decision_id of the decision unchanged",
-        );
-    }
-    checks.finish()?;
-    let weight = |kind| {
-        human_probability.map_or_else(|| human_weight(kind, &evidence).0, HumanWeight::nearest)
-    };
-    let Some(kind) = kind.and_then(event_kind) else {
-        return Ok(EventReport::Active(Activity {
-            recipient_id,
-            at,
-            weight: weight(EventKind::Clicked),
-        }));
-    };
-    let sentiment = match sentiment {
-        Some(wire::Sentiment::Negative) => Sentiment::Negative,
-        Some(wire::Sentiment::Positive) => Sentiment::Positive,
-        _ => Sentiment::Neutral,
-    };
-    let event = DecisionEvent {
-        kind,
-        at,
-        weight: weight(kind),
-        value,
-        sentiment,
-        permanent,
-    };
-    Ok(EventReport::Decision {
-        token: decision_id,
-        event,
-    })
-}
-
-fn instant(checks: &mut Checks, at: Option<prost_types::Timestamp>) -> Timestamp {
-    if at.is_none() {
-        checks.wrong("event_time", "is required: when it happened");
-    }
-    let at = checks.instant("event_time", at);
-    if at.is_some_and(|at| at.as_second() < OLDEST_SECOND) {
-        checks.wrong(
-            "event_time",
-            "is before the year 2000; give the time at which it happened",
-        );
-    }
-    at.unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// The kind of an event that belongs to a decision; none for activity without one.
-fn event_kind(kind: wire::EventKind) -> Option<EventKind> {
-    match kind {
-        wire::EventKind::Unspecified | wire::EventKind::Active => None,
-        wire::EventKind::Sent => Some(EventKind::Sent),
-        wire::EventKind::Delivered => Some(EventKind::Delivered),
-        wire::EventKind::Bounced => Some(EventKind::Bounced),
-        wire::EventKind::Opened => Some(EventKind::Opened),
-        wire::EventKind::Clicked => Some(EventKind::Clicked),
-        wire::EventKind::Converted => Some(EventKind::Converted),
-        wire::EventKind::Unsubscribed => Some(EventKind::Unsubscribed),
-        wire::EventKind::Complained => Some(EventKind::Complained),
-        wire::EventKind::Replied => Some(EventKind::Replied),
-    }
-}
-
-fn evidence(checks: &mut Checks, wire: wire::Evidence) -> Evidence {
-    let wire::Evidence {
-        user_agent,
-        network,
-        provider_machine_flag,
-        since_delivery,
-        links_within_10_seconds,
-    } = wire;
-    let network = match checks.known::<wire::NetworkKind>("evidence.network", network) {
-        Some(wire::NetworkKind::Residential) => NetworkKind::Residential,
-        Some(wire::NetworkKind::Corporate) => NetworkKind::Corporate,
-        Some(wire::NetworkKind::ImageProxy) => NetworkKind::ImageProxy,
-        Some(wire::NetworkKind::PrivacyProxy) => NetworkKind::PrivacyProxy,
-        Some(wire::NetworkKind::Hosting) => NetworkKind::Hosting,
-        Some(wire::NetworkKind::Unspecified) | None => NetworkKind::Unknown,
-    };
-    let links = u32::try_from(links_within_10_seconds).unwrap_or_else(|_| {
-        checks.wrong("evidence.links_within_10_seconds", "must not be negative");
-        0
-    });
-    let limits = DurationLimits {
-        min: SignedDuration::ZERO,
-        max: SignedDuration::from_hours(366 * 24),
-    };
-    Evidence {
-        user_agent: checks.text("evidence.user_agent", user_agent, USER_AGENT_BYTES_MAX),
-        network,
-        provider_machine_flag,
-        since_delivery: checks.duration("evidence.since_delivery", since_delivery, limits),
-        links_within_10_seconds: links,
-    }
-}
-
-fn verdict(wire: wire::Reclassification) -> Result<Reclassification, AppError> {
-    let wire::Reclassification {
-        decision_id,
-        kind,
-        human_probability,
-    } = wire;
-    let mut checks = Checks::default();
-    if decision_id.is_empty() {
-        checks.wrong(
-            "decision_id",
-            "is required; pass the decision_id of the decision unchanged",
-        );
-    }
-    let kind = match checks.known::<wire::EventKind>("kind", kind) {
-        Some(wire::EventKind::Opened) => EventKind::Opened,
-        Some(wire::EventKind::Clicked) => EventKind::Clicked,
-        Some(_) => {
-            checks.wrong("kind", "must be OPENED or CLICKED");
-            EventKind::Opened
-        }
-        None => EventKind::Opened,
-    };
-    let weight = human_probability
-        .filter(|p| (0.0..=1.0).contains(p))
-        .map(HumanWeight::nearest)
-        .unwrap_or_else(|| {
-            checks.wrong(
-                "human_probability",
-                "is required: a number from 0 to 1; 0 takes the event out",
-            );
-            HumanWeight::NONE
-        });
-    checks.finish()?;
-    Ok(Reclassification {
-        token: decision_id,
-        kind,
-        weight,
-    })
 }

@@ -7,7 +7,8 @@ use crate::domain::name::{Slug, TenantId};
 use crate::grpc::check::Checks;
 use crate::grpc::wire;
 
-use super::convert::{revision, settings};
+use super::convert::revision;
+use super::settings::settings;
 
 /// Fields that may change at any time.
 const FIELDS_ALWAYS: [&str; 5] = [

@@ -1,3 +1,4 @@
+//! Tests on small made-up data in which the right answer is known.
 use super::*;
 use std::io::Write;
 
