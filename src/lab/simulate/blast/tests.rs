@@ -1,3 +1,5 @@
+//! A small blast: the same seed repeats itself, and the order of the policies is the expected one.
+
 use super::*;
 
 fn small() -> Options {
