@@ -26,12 +26,9 @@ const COMPOSITION_ROOT: &str = "src/ops/compose.rs";
 const ENGINES: [&str; 2] = ["SledEngine", "MemoryEngine"];
 /// Files and functions that have outgrown the limits and are to be split. The list may only shrink: whoever splits one
 /// takes it out, and an entry that is within its limit fails the test.
-const TO_SPLIT: [&str; 16] = [
+const TO_SPLIT: [&str; 9] = [
     "src/lab/simulate/blast.rs",
-    "src/grpc/feedback.rs fn event",
-    "src/grpc/experiments/convert.rs",
-    "src/grpc/experiments/convert.rs fn settings",
-    "src/grpc/experiments/convert.rs fn experiment_wire",
+    "src/grpc/experiments/settings.rs fn settings",
     "src/app/feedback.rs",
     "src/app/feedback.rs fn change_touch",
     "src/app/results.rs fn assemble",
@@ -39,10 +36,6 @@ const TO_SPLIT: [&str; 16] = [
     "src/app/decisions.rs",
     "src/app/decisions.rs fn attempt",
     "src/app/decisions.rs fn resolve",
-    "src/domain/experiment.rs",
-    "src/domain/snapshot.rs",
-    "src/domain/snapshot.rs fn by_context",
-    "src/domain/recipient.rs",
 ];
 /// What the domain must not reach for: clocks, IO, randomness of its own, async, logging.
 const IMPURE: [&str; 13] = [
@@ -185,13 +178,14 @@ fn the_sources_keep_the_rules_of_the_house() {
         new.len(),
         text.join("\n")
     );
-    for entry in TO_SPLIT {
-        let outgrown = known.iter().any(|violation| is_of(violation, entry));
-        assert!(
-            outgrown,
-            "{entry} is within its limit: take it out of TO_SPLIT"
-        );
-    }
+    let done: Vec<&str> = TO_SPLIT
+        .into_iter()
+        .filter(|entry| !known.iter().any(|violation| is_of(violation, entry)))
+        .collect();
+    assert!(
+        done.is_empty(),
+        "within their limits, to be taken out of TO_SPLIT: {done:#?}"
+    );
 }
 
 /// Whether a violation is about the size of this file, or of this function: `path` or `path fn name`.

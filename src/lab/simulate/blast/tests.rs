@@ -1,4 +1,4 @@
-//! A small blast: the same seed repeats itself, and the order of the policies is the expected one.
+//! Small blasts: silence taken for refusal costs opens, both ways of playing agree, and a seed fixes every number.
 
 use super::*;
 
