@@ -6,6 +6,7 @@ mod decisions;
 mod error;
 mod experiments;
 mod feedback;
+mod folding;
 mod ledger;
 mod load;
 mod recipients;

@@ -13,6 +13,8 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::app::App;
 use crate::domain::name::TenantId;
 
@@ -25,14 +27,15 @@ use wire::recipient_service_server::RecipientServiceServer;
 #[derive(Clone)]
 pub struct Services {
     app: Arc<App>,
+    stopping: watch::Receiver<bool>,
 }
 
 // === impl Services ===
 
 impl Services {
-    /// Services that call these use cases.
-    pub fn new(app: Arc<App>) -> Self {
-        Self { app }
+    /// Services that call these use cases; streams that would go on for ever end once `stopping` says so.
+    pub fn new(app: Arc<App>, stopping: watch::Receiver<bool>) -> Self {
+        Self { app, stopping }
     }
 
     /// The decision service, with the largest request it takes, in bytes.

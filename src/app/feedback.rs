@@ -10,7 +10,7 @@ use crate::domain::experiment::Experiment;
 use crate::domain::feedback::{
     self, EventOutcome, Rules, TouchState, touch_from_token, touch_state,
 };
-use crate::domain::hour_activity::{HourActivity, HourDelta};
+use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY};
 use crate::domain::name::TenantId;
 use crate::domain::recipient::{ConsentLevel, Recipient, Touch};
 use crate::domain::send_time::Individuality;
@@ -424,6 +424,7 @@ impl App {
         };
         Effects {
             hours: vec![HourDelta {
+                day: SETTLED_DAY,
                 hour: local.hour_of_week(),
                 part,
             }],

@@ -10,7 +10,7 @@ use crate::domain::cell::{Cell, CellDelta, CellId, Lane};
 use crate::domain::civil::HourOfWeek;
 use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::Objective;
-use crate::domain::hour_activity::{HourActivity, HourDelta, assemble};
+use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assemble, is_matured};
 use crate::domain::name::VariantIndex;
 use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
 use crate::domain::timeline::HourCounts;
@@ -34,7 +34,7 @@ pub struct TenantHours {
 
 #[derive(Default)]
 struct HoursState {
-    hours: BTreeMap<HourOfWeek, HourActivity>,
+    hours: BTreeMap<(i32, HourOfWeek), HourActivity>,
     individuality: Individuality,
     dirty: bool,
     learned_at_ms: Option<i64>,
@@ -116,6 +116,34 @@ impl Sums {
     }
 }
 
+// === impl HoursState ===
+
+impl HoursState {
+    /// Moves the hours of days that have matured to the settled ones.
+    fn settle(&mut self, now: Timestamp) {
+        let is_due = |day: i32| day != SETTLED_DAY && is_matured(day, now);
+        let (due, rest): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.hours)
+            .into_iter()
+            .partition(|((day, _), _)| is_due(*day));
+        self.hours = rest;
+        self.dirty |= !due.is_empty();
+        for ((_, hour), activity) in due {
+            self.hours
+                .entry((SETTLED_DAY, hour))
+                .or_default()
+                .merge(&activity);
+        }
+    }
+
+    fn settled(&self) -> impl Iterator<Item = (HourOfWeek, &HourActivity)> {
+        let settled = self
+            .hours
+            .iter()
+            .filter(|((day, _), _)| *day == SETTLED_DAY);
+        settled.map(|((_, hour), activity)| (*hour, activity))
+    }
+}
+
 // === impl TenantHours ===
 
 impl TenantHours {
@@ -128,10 +156,11 @@ impl TenantHours {
         let mut state = self.state();
         state
             .hours
-            .entry(delta.hour)
+            .entry((delta.day, delta.hour))
             .or_default()
             .merge(&delta.part);
-        state.dirty = true;
+        // Hours of mails that have not matured teach nothing yet.
+        state.dirty |= delta.day == SETTLED_DAY;
     }
 
     /// Adds what was learned of how far people differ.
@@ -149,16 +178,15 @@ impl TenantHours {
         let recent = state
             .learned_at_ms
             .is_some_and(|at_ms| (0..MODEL_INTERVAL_MS).contains(&(now.as_millisecond() - at_ms)));
-        if !state.dirty || recent {
+        if recent {
             return None;
         }
-        state.dirty = false;
+        state.settle(now);
+        if !std::mem::take(&mut state.dirty) {
+            return None;
+        }
         state.learned_at_ms = Some(now.as_millisecond());
-        let sums = assemble(
-            state.hours.iter().map(|(hour, activity)| (*hour, activity)),
-            &current.freshness,
-            now,
-        );
+        let sums = assemble(state.settled(), &current.freshness, now);
         let kappa = state.individuality.kappa(&Parameters::default());
         let parameters = Parameters {
             kappa,
@@ -169,5 +197,37 @@ impl TenantHours {
             freshness: current.freshness,
             parameters,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::hour_activity::day_of;
+
+    fn model_after(days: i64) -> Option<SendTimeModel> {
+        let sent_at = Timestamp::from_second(1_800_000_000).unwrap();
+        let hours = TenantHours::default();
+        let ten = HourOfWeek::new(10).unwrap();
+        let part = HourActivity {
+            as_of_ms: sent_at.as_millisecond(),
+            sends: 10_000.0,
+            observed: 1_500.0,
+            ..HourActivity::default()
+        };
+        let day = day_of(sent_at);
+        hours.add(&HourDelta {
+            day,
+            hour: ten,
+            part,
+        });
+        let now = Timestamp::from_second(sent_at.as_second() + days * 86_400).unwrap();
+        hours.refreshed_model(now, &SendTimeModel::default())
+    }
+
+    #[test]
+    fn a_blast_of_this_morning_does_not_make_its_hour_everybodys_best() {
+        assert_eq!(model_after(0), None);
+        assert!(model_after(5).is_some_and(|model| model.everyone.observations > 1_000.0));
     }
 }

@@ -93,9 +93,10 @@ impl App {
         report: &mut LoadReport,
     ) -> Result<(), AppError> {
         self.each(partition, key::HOURS, report, |key, value| {
-            let (_, hour) = key::parse::hour(key).ok_or_else(|| foreign_key(key))?;
+            let (_, day, hour) = key::parse::hour(key).ok_or_else(|| foreign_key(key))?;
             let hour = HourOfWeek::new(hour).ok_or_else(|| foreign_key(key))?;
             self.hours.add(&HourDelta {
+                day,
                 hour,
                 part: records::decode(value)?,
             });

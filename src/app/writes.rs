@@ -183,7 +183,7 @@ impl App {
             });
         }
         for delta in &effects.hours {
-            let key = key::hour(tenant, delta.hour.index() as u8);
+            let key = key::hour(tenant, delta.day, delta.hour.index() as u8);
             changes.push(Change::Merge {
                 key,
                 operand: records::encode(&delta.part)?,
@@ -216,49 +216,5 @@ impl App {
         if let Some(part) = &effects.individuality {
             self.hours.add_individuality(part);
         }
-    }
-
-    /// Moves planned trials whose time has come from their slots to their cells, in the store; answers how many slots.
-    ///
-    /// The sums in memory have moved by themselves; this keeps the store from collecting slots.
-    pub async fn fold_planned(&self) -> Result<usize, AppError> {
-        let now_ms = self.now().as_millisecond();
-        let mut folded = 0;
-        for partition in (0..self.engine.partitions()).map(crate::store::Partition) {
-            let scan = crate::store::Scan {
-                prefix: key::PLANNED.to_vec(),
-                after: None,
-                limit: 1_000,
-            };
-            for (planned_key, stored) in self.engine.scan(partition, scan).await? {
-                let Some((until_ms, tenant, id)) = key::parse::planned(&planned_key) else {
-                    continue;
-                };
-                if until_ms > now_ms {
-                    break;
-                }
-                let merge = Change::Merge {
-                    key: key::cell(tenant, id),
-                    operand: stored.value.to_vec(),
-                };
-                let delete = Change::Delete {
-                    key: planned_key,
-                    expected: Some(stored.version),
-                };
-                if let Outcome::Committed(_) = self
-                    .engine
-                    .commit(
-                        partition,
-                        Batch {
-                            changes: vec![delete, merge],
-                        },
-                    )
-                    .await?
-                {
-                    folded += 1;
-                }
-            }
-        }
-        Ok(folded)
     }
 }

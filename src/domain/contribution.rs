@@ -9,7 +9,7 @@ use crate::domain::cell::{Cell, CellDelta, HOUR_MS, Trial};
 use crate::domain::civil::{HourOfWeek, LocalHour, LocalTime};
 use crate::domain::event::EventKind;
 use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
-use crate::domain::hour_activity::{HourActivity, HourDelta, interest_left};
+use crate::domain::hour_activity::{HourActivity, HourDelta, day_of, interest_left};
 use crate::domain::recipient::{Response, Touch};
 
 /// A touch before and after a change; none where there was or will be no touch.
@@ -243,12 +243,14 @@ impl Hours {
     }
 
     fn everyone(&self, freshness: &FreshnessCurve, times: f64) -> Vec<HourDelta> {
+        let day = day_of(self.sent_at);
         let sent = HourActivity {
             as_of_ms: self.sent_at.as_millisecond(),
             sends: times,
             ..HourActivity::default()
         };
         let mut deltas = vec![HourDelta {
+            day,
             hour: self.waiting.sent.hour.hour_of_week(),
             part: sent,
         }];
@@ -261,6 +263,7 @@ impl Hours {
                 ..HourActivity::default()
             };
             deltas.push(HourDelta {
+                day,
                 hour: hour.hour_of_week(),
                 part,
             });

@@ -25,9 +25,16 @@ pub struct HourActivity {
     pub cut_off: [f64; 2],
 }
 
+/// The day that settled sums are kept under.
+pub const SETTLED_DAY: i32 = 0;
+/// Mails younger than this teach nothing of hours yet: their later hours have not come, which must not look like silence.
+pub const MATURED_AFTER_DAYS: i32 = 4;
+
 /// A change to one hour of the week.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HourDelta {
+    /// Days since 1970 of the send it belongs to, or [`SETTLED_DAY`] for what belongs to no mail.
+    pub day: i32,
     /// The hour.
     pub hour: HourOfWeek,
     /// What to add.
@@ -82,6 +89,16 @@ impl HourActivity {
     }
 }
 
+/// The day of a send, days since 1970.
+pub fn day_of(at: Timestamp) -> i32 {
+    i32::try_from(at.as_second().div_euclid(86_400)).unwrap_or(i32::MAX)
+}
+
+/// Whether mails sent on this day have matured by now.
+pub fn is_matured(day: i32, now: Timestamp) -> bool {
+    day == SETTLED_DAY || day <= day_of(now) - MATURED_AFTER_DAYS
+}
+
 /// The interest left after `age_hours` in both components of freshness.
 pub fn interest_left(freshness: &FreshnessCurve, age_hours: f64) -> [f64; 2] {
     freshness
@@ -125,6 +142,14 @@ pub fn assemble<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mails_of_the_last_days_teach_nothing_yet() {
+        let now = Timestamp::from_millisecond(at(0)).unwrap();
+        let today = day_of(now);
+        assert!(is_matured(SETTLED_DAY, now) && is_matured(today - 4, now));
+        assert!(!is_matured(today - 3, now) && !is_matured(today + 2, now));
+    }
 
     fn at(days: i64) -> i64 {
         1_800_000_000_000 + days * 86_400_000

@@ -38,6 +38,7 @@ struct Watch {
     id: Slug,
     interval: Duration,
     changes: tokio::sync::watch::Receiver<u64>,
+    stopping: tokio::sync::watch::Receiver<bool>,
     first: bool,
 }
 
@@ -293,6 +294,7 @@ impl ExperimentService for Services {
             id,
             interval: interval.unwrap_or(WATCH_INTERVAL),
             changes: self.app.watch_changes(),
+            stopping: self.stopping.clone(),
             first: true,
         };
         Ok(Response::new(Box::pin(stream::unfold(
@@ -308,8 +310,15 @@ impl Watch {
     /// The next answer, and where the watcher is after it; the stream ends with an error once the experiment is gone.
     async fn next(mut self) -> Option<(Result<wire::WatchResultsResponse, Status>, Option<Self>)> {
         if !self.first {
-            tokio::time::sleep(self.interval).await;
-            self.changes.changed().await.ok()?;
+            let changed = async {
+                tokio::time::sleep(self.interval).await;
+                self.changes.changed().await
+            };
+            tokio::select! {
+                changed = changed => changed.ok()?,
+                // Either it says so, or the server is gone: both end the stream.
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            }
         }
         self.first = false;
         match self.app.results(self.tenant, &self.id) {

@@ -1,7 +1,7 @@
 //! How well hermod knows when a newcomer is active, from a few events: real people, ten-fold.
 //!
 //! Protocol: everybody else's habits are learned from nine tenths of the people; of each of the others the first n events are reported, an hour of day
-//! is asked for, and the next 50 events are the test. Score: the share of them within one hour of it, around the clock, averaged over people.
+//! is asked for each day, and the next 50 events are the test. Score: the share of them within one hour of it, around the clock, averaged over people.
 pub mod data;
 mod newcomers;
 mod rules;
@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use data::Person;
-use newcomers::Acquainted;
+use newcomers::{Acquainted, Advice};
 use rules::ByHour;
 
 use super::LabError;
@@ -50,14 +50,16 @@ pub struct Row {
     pub everybody: f64,
     /// The newcomer's own most frequent hour.
     pub own: f64,
-    /// hermod's hour.
+    /// hermod's hours day by day, each judged by the events on its own weekday.
     pub hermod: f64,
+    /// hermod's hour for the 24 hours after the last known event, judged by all events.
+    pub hermod_next_day: f64,
     /// The best hour by all of the person's other events, before and after.
     pub ceiling: f64,
     /// hermod less everybody, percentage points, with the interval over people.
     pub lift: Estimate,
-    /// The lift as a share of what the ceiling has over everybody, with the interval over people.
-    pub share_of_room: Estimate,
+    /// The lift as a percentage of what the ceiling has over everybody, with the interval over people; none where the ceiling has nothing over it.
+    pub share_of_room: Option<Estimate>,
 }
 
 /// All that was measured.
@@ -82,6 +84,7 @@ struct Scores {
     everybody: f64,
     own: f64,
     hermod: f64,
+    hermod_next_day: f64,
     ceiling: f64,
 }
 
@@ -163,8 +166,8 @@ impl Fold<'_> {
             let long_enough = |history: &usize| person.hours.len() >= history + TESTED_MIN;
             let histories: Vec<usize> = HISTORIES.into_iter().filter(long_enough).collect();
             let recommended = hermod.recommend(person, &histories)?;
-            for (history, hermod) in histories.into_iter().zip(recommended) {
-                scores.push(score(person, history, hermod, &everybody));
+            for (history, advice) in histories.into_iter().zip(recommended) {
+                scores.push(score(person, history, &advice, &everybody));
             }
         }
         Ok(scores)
@@ -183,10 +186,12 @@ fn average(people: &[&Person]) -> ByHour {
     sum
 }
 
-fn score(person: &Person, history: usize, hermod: usize, everybody: &ByHour) -> Scores {
+fn score(person: &Person, history: usize, advice: &Advice, everybody: &ByHour) -> Scores {
     let hours: Vec<usize> = person.hours_of_day().collect();
     let (known, later) = hours.split_at(history.min(hours.len()));
     let (tested, rest) = later.split_at(later.len().min(TESTED_MAX));
+    let after = person.hours.get(known.len()..).unwrap_or_default();
+    let tested_hours = after.get(..tested.len()).unwrap_or_default();
     let known_counts = rules::count(known.iter().copied());
     let others = rules::count(known.iter().chain(rest).copied());
     let met = rules::within_an_hour(&rules::normalised(&rules::count(tested.iter().copied())));
@@ -194,9 +199,20 @@ fn score(person: &Person, history: usize, hermod: usize, everybody: &ByHour) -> 
         history,
         everybody: met[rules::best_of_everybody(everybody)],
         own: met[rules::greatest(&known_counts)],
-        hermod: met[hermod % 24],
+        hermod: met_by_weekday(tested_hours, &advice.by_weekday),
+        hermod_next_day: met[advice.next_day % 24],
         ceiling: met[rules::ceiling(&others, everybody)],
     }
+}
+
+/// The share of these events within an hour of what was recommended for their weekday.
+fn met_by_weekday(hours: &[i64], by_weekday: &[usize; 7]) -> f64 {
+    let met = |hour: &&i64| {
+        let weekday = hour.div_euclid(24).rem_euclid(7) as usize;
+        let distance = (hour.rem_euclid(24) - by_weekday[weekday] as i64).rem_euclid(24);
+        distance <= 1 || distance == 23
+    };
+    hours.iter().filter(met).count() as f64 / hours.len().max(1) as f64
 }
 
 fn row(history: usize, scores: &[Scores], seed: u64) -> Option<Row> {
@@ -229,9 +245,11 @@ fn row(history: usize, scores: &[Scores], seed: u64) -> Option<Row> {
         everybody: percent(|scores| scores.everybody),
         own: percent(|scores| scores.own),
         hermod: percent(|scores| scores.hermod),
+        hermod_next_day: percent(|scores| scores.hermod_next_day),
         ceiling: percent(|scores| scores.ceiling),
         lift: Estimate::mean_over_units(&lifts, seed).times(100.0),
-        share_of_room: Estimate::over_units(&room, seed).times(100.0),
+        share_of_room: (room.iter().map(|unit| unit.whole).sum::<f64>() > 0.0)
+            .then(|| Estimate::over_units(&room, seed).times(100.0)),
     })
 }
 

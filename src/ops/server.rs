@@ -109,7 +109,7 @@ impl Server {
         reporter
             .set_service_status("", ServingStatus::Serving)
             .await;
-        let router = self.router()?.add_service(health);
+        let router = self.router(stopped.clone())?.add_service(health);
         let incoming = TcpListenerStream::new(listeners.grpc);
         let mut grpc =
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
@@ -157,9 +157,9 @@ impl Server {
         Ok(Stopped { cut_off })
     }
 
-    fn router(&self) -> Result<Router, ServeError> {
+    fn router(&self, stopping: watch::Receiver<bool>) -> Result<Router, ServeError> {
         let server = &self.config.server;
-        let services = Services::new(self.app.clone());
+        let services = Services::new(self.app.clone(), stopping);
         let limits = Limits::new(server.concurrent_requests_max, server.request_timeout.get());
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -236,7 +236,7 @@ async fn upkeep(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopped.borrow() {
         ticks.tick().await;
-        if let Err(error) = app.fold_planned().await {
+        if let Err(error) = app.fold().await {
             tracing::warn!(%error, "planned trials stay where they are for now");
         }
         let serving = if app.health().is_ok() {

@@ -169,8 +169,8 @@ mod tests {
             Some((tenant, slot))
         );
         assert_eq!(
-            key::parse::hour(&key::hour(tenant, 167)),
-            Some((tenant, 167))
+            key::parse::hour(&key::hour(tenant, -3, 167)),
+            Some((tenant, -3, 167))
         );
         assert_eq!(key::parse::cell(b"c"), None);
     }

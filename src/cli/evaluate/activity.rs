@@ -45,9 +45,11 @@ fn text(report: &Report) -> String {
             format!("{:.1}", row.everybody),
             format!("{:.1}", row.own),
             format!("{:.1}", row.hermod),
+            format!("{:.1}", row.hermod_next_day),
             format!("{:.1}", row.ceiling),
             shown(&row.lift, 1),
-            shown(&row.share_of_room, 0),
+            row.share_of_room
+                .map_or("-".to_owned(), |share| shown(&share, 0)),
         ]
     });
     let headings = [
@@ -57,6 +59,7 @@ fn text(report: &Report) -> String {
         "everybody",
         "own",
         "hermod",
+        "next day only",
         "ceiling",
         "hermod over everybody, points",
         "share of the room, %",

@@ -19,6 +19,15 @@ pub struct Acquainted {
     begin_hour: i64,
 }
 
+/// What is recommended to a newcomer.
+#[derive(Clone, Copy, Debug)]
+pub struct Advice {
+    /// The hour of day within the 24 hours after the last known event.
+    pub next_day: usize,
+    /// The hours of day on each of the following days, Monday first.
+    pub by_weekday: [usize; 7],
+}
+
 fn instant(hour: i64) -> Timestamp {
     Timestamp::from_second(start().as_second() + hour * 3_600).unwrap_or(Timestamp::MAX)
 }
@@ -64,8 +73,8 @@ impl Acquainted {
         })
     }
 
-    /// The hours of day recommended to a newcomer after each of these numbers of events, ascending.
-    pub fn recommend(&self, newcomer: &Person, after: &[usize]) -> Result<Vec<usize>, LabError> {
+    /// What is recommended to a newcomer after each of these numbers of events, ascending.
+    pub fn recommend(&self, newcomer: &Person, after: &[usize]) -> Result<Vec<Advice>, LabError> {
         let name = format!("newcomer-{}", newcomer.id);
         let mut known = 0;
         let mut recommended = Vec::with_capacity(after.len());
@@ -80,18 +89,37 @@ impl Acquainted {
             self.rig.set(instant(last));
             report(&self.rig, &events)?;
             known = (*count).max(known);
-            recommended.push(self.hour_of_day(&name)?);
+            recommended.push(self.advice(&name, last)?);
         }
         Ok(recommended)
     }
 
-    fn hour_of_day(&self, name: &str) -> Result<usize, LabError> {
+    fn advice(&self, name: &str, last_hour: i64) -> Result<Advice, LabError> {
+        let next_day = self.hour_of_day(name, last_hour)?;
+        let mut by_weekday = [next_day; 7];
+        for day in 1..=7 {
+            let date = last_hour.div_euclid(24) + day;
+            by_weekday[date.rem_euclid(7) as usize] = self.hour_of_day(name, date * 24)?;
+        }
+        Ok(Advice {
+            next_day,
+            by_weekday,
+        })
+    }
+
+    /// The hour recommended within the 24 hours from an hour on.
+    fn hour_of_day(&self, name: &str, from_hour: i64) -> Result<usize, LabError> {
+        let end = instant(from_hour + 24).as_second() - 1;
         let request = PredictRequest {
             tenant: TenantId::DEFAULT,
             recipient_id: name.to_owned(),
             experiment: None,
             zone: None,
-            constraints: Constraints::default(),
+            constraints: Constraints {
+                earliest_at: Some(instant(from_hour)),
+                deadline_at: Timestamp::from_second(end).ok(),
+                ..Constraints::default()
+            },
             goal: Goal::Activity,
             full: false,
         };

@@ -139,37 +139,37 @@ fn matured_cells(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Estimate;
     use crate::lab::headlines::truth::World;
 
     #[test]
     fn the_use_cases_and_the_snapshots_play_alike() {
         let world = World {
             name: "small".into(),
-            rates: vec![0.02, 0.05, 0.03],
-            sends: 3_000,
+            rates: vec![0.02, 0.06, 0.03],
+            sends: 1_500,
+        };
+        let lost = |tallies: Vec<Tally>| {
+            let sends: Vec<u64> = tallies.iter().map(|tally| tally.sends).collect();
+            assert_eq!(sends.iter().sum::<u64>(), 1_500);
+            world.lost(&sends)
         };
         for horizon in [Horizon::Planned, Horizon::Unknown] {
-            let lost = |play: &dyn Fn(&Game<'_>) -> Vec<Tally>| {
-                let game = |seed| Game {
+            let difference = |seed| {
+                let game = Game {
                     world: &world,
                     seed,
                     batches: 10,
                 };
-                let runs = (0..12).map(|seed| {
-                    let sends: Vec<u64> = play(&game(seed)).iter().map(|t| t.sends).collect();
-                    assert_eq!(sends.iter().sum::<u64>(), 3_000);
-                    world.lost(&sends)
-                });
-                runs.sum::<f64>() / 12.0
+                let full = lost(game.hermod_use_cases(horizon).unwrap());
+                full - lost(game.hermod_snapshots(horizon).unwrap())
             };
-            let fast = lost(&|game| game.hermod_snapshots(horizon).unwrap());
-            let full = lost(&|game| game.hermod_use_cases(horizon).unwrap());
-            let uniform = lost(&|game| game.uniform().unwrap());
-            assert!(
-                (fast - full).abs() < 0.25 * fast.max(full),
-                "{fast} against {full}"
-            );
-            assert!(full < 0.6 * uniform, "{full} against {uniform}");
+            let differences: Vec<f64> = (0..40).map(difference).collect();
+            let estimate = Estimate::over_runs(&differences);
+            // Twice the 95 % interval: false alarms are as good as never, and a seed fixes the outcome anyway.
+            let half = estimate.high.unwrap() - estimate.mean;
+            assert!(estimate.mean.abs() < 2.0 * half, "{estimate:?}");
+            assert!(half < 8.0, "too noisy to tell anything: {estimate:?}");
         }
     }
 }

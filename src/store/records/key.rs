@@ -90,9 +90,10 @@ pub fn timeline(tenant: TenantId, slot: TimelineSlot) -> Vec<u8> {
     key
 }
 
-/// One hour of the week of everybody's activity.
-pub fn hour(tenant: TenantId, hour_of_week: u8) -> Vec<u8> {
+/// One hour of the week of everybody's activity, of mails sent on one day; days since 1970, 0 for what is settled.
+pub fn hour(tenant: TenantId, day: i32, hour_of_week: u8) -> Vec<u8> {
     let mut key = tenant_key(HOURS, tenant);
+    key.extend_from_slice(&(day as u32 ^ 1 << 31).to_be_bytes());
     key.push(hour_of_week);
     key
 }
@@ -198,10 +199,11 @@ pub mod parse {
     }
 
     /// An activity hour's key.
-    pub fn hour(key: &[u8]) -> Option<(TenantId, u8)> {
+    pub fn hour(key: &[u8]) -> Option<(TenantId, i32, u8)> {
         let mut parts = Parts(key.strip_prefix(HOURS)?);
         let tenant = parts.tenant()?;
+        let day = (u32::from_be_bytes(parts.take()?) ^ 1 << 31) as i32;
         let [hour] = parts.take()?;
-        Some((tenant, hour))
+        Some((tenant, day, hour))
     }
 }

@@ -16,6 +16,9 @@ use super::overlay::Overlay;
 use super::queue::Queue;
 use crate::store::{Answer, Merge, StoreError, Ticket};
 
+/// Longest wait for sled to let go of its files.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+
 /// How far the committer is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
@@ -147,7 +150,10 @@ impl Shared {
 
     /// Lets go of the files.
     pub(super) fn release(&self) {
-        *self.disk_slot() = None;
+        let disk = self.disk_slot().take();
+        if let Some(disk) = disk {
+            drop_within(disk, RELEASE_MAX);
+        }
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -222,5 +228,25 @@ impl Shared {
                 Err(_) => Err(StoreError::lasting("it was closed")),
             }
         })
+    }
+}
+
+/// Drops sled's handles on a thread of their own and waits for it a while.
+///
+/// Their drop flushes once more and was seen to wait for ever for a wake-up that never came. Everything is durable by then, so a
+/// handle that does not go away by itself may stay until the process ends.
+fn drop_within(disk: Disk, limit: Duration) {
+    let (done, waiting) = std::sync::mpsc::channel();
+    let releasing = std::thread::Builder::new()
+        .name("hermod-release".to_owned())
+        .spawn(move || {
+            drop(disk);
+            // Nobody waits any more once the limit has passed.
+            let _ = done.send(());
+        });
+    if releasing.is_ok() && waiting.recv_timeout(limit).is_err() {
+        tracing::warn!(
+            "the store's files were not let go of in time; nothing is lost, they are freed when the process ends"
+        );
     }
 }
