@@ -6,39 +6,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::experiment::{
-    EXPERIMENTS_MAX, Experiment, ExperimentState, LifecycleError, Settings, Variant, VariantState,
+    Experiment, ExperimentState, LifecycleError, Variant, VariantState,
 };
-use crate::domain::name::{ExperimentUid, Slug, TenantId, fingerprint};
+use crate::domain::name::{Slug, TenantId};
 use crate::domain::policy::Policy;
-use crate::store::records::{self, LastUid, key};
-use crate::store::{Batch, Change, Outcome, Partition, SCAN_ROWS_MAX, Scan};
+use crate::store::records::{self, key};
+use crate::store::{Batch, Change, Outcome};
 
-use super::ledger::Sums;
-use super::registry::Live;
 use super::writes::TRIES_MAX;
 use super::{App, AppError, HOME, Kind};
 
+mod creation;
+mod deletion;
+
+pub use creation::NewExperiment;
+
 /// Most items of a page.
 const PAGE_MAX: usize = 1_000;
-
-/// An experiment to create.
-#[derive(Clone, Debug)]
-pub struct NewExperiment {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Its name.
-    pub id: Slug,
-    /// A name for people.
-    pub display_name: String,
-    /// Its variants: id and subject line.
-    pub variants: Vec<(Slug, String)>,
-    /// What its owner chooses; a fixed policy has weights in the order of the variants.
-    pub settings: Settings,
-    /// For retries; empty for none.
-    pub request_id: String,
-    /// Check only.
-    pub validate_only: bool,
-}
 
 /// Changes to an experiment's settings.
 pub struct SettingsChange<'a> {
@@ -87,97 +71,6 @@ pub const FIELDS_IN_DRAFT: [&str; 8] = [
 // === impl App ===
 
 impl App {
-    /// Creates an experiment; the same request again answers the one created first.
-    pub async fn create_experiment(&self, new: NewExperiment) -> Result<Arc<Experiment>, AppError> {
-        let request = fingerprint(&new.request_id);
-        if let Some(live) = self.registry.by_name(new.tenant, &new.id) {
-            let existing = live.experiment();
-            if request != 0 && existing.request == request {
-                return Ok(existing);
-            }
-            let message = format!(
-                "experiments/{} exists; choose another experiment_id, or update it",
-                new.id
-            );
-            return Err(AppError::new(
-                Kind::AlreadyExists,
-                "EXPERIMENT_EXISTS",
-                message,
-            ));
-        }
-        if self.registry.count(new.tenant) >= EXPERIMENTS_MAX {
-            let message = format!(
-                "a tenant has at most {EXPERIMENTS_MAX} experiments; delete those no longer needed"
-            );
-            return Err(AppError::new(
-                Kind::ResourceExhausted,
-                "TOO_MANY_EXPERIMENTS",
-                message,
-            ));
-        }
-        let now = self.now();
-        let experiment = experiment_of(&new, request, now);
-        if new.validate_only {
-            return Ok(Arc::new(experiment));
-        }
-        let experiment = self.store_new(new.tenant, experiment).await?;
-        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
-        let live = Live::new(new.tenant, experiment, Sums::default(), &expected, now);
-        Ok(self.registry.insert(live).experiment())
-    }
-
-    /// Numbers and stores an experiment; the number and the experiment become durable together.
-    async fn store_new(
-        &self,
-        tenant: TenantId,
-        mut experiment: Experiment,
-    ) -> Result<Experiment, AppError> {
-        for _ in 0..TRIES_MAX {
-            let last = self.engine.read(HOME, key::LAST_UID).await?;
-            let (number, version) = match &last {
-                Some(stored) => (records::decode::<LastUid>(&stored.value)?.0, stored.version),
-                None => (0, 0),
-            };
-            experiment.uid = ExperimentUid(number + 1);
-            let put = |key: Vec<u8>, value: Vec<u8>, expected| Change::Put {
-                key,
-                value,
-                expected: Some(expected),
-            };
-            let changes = vec![
-                put(
-                    key::LAST_UID.to_vec(),
-                    records::encode(&LastUid(number + 1))?,
-                    version,
-                ),
-                put(
-                    key::experiment(tenant, &experiment.id),
-                    records::encode(&experiment)?,
-                    0,
-                ),
-            ];
-            match self.engine.commit(HOME, Batch { changes }).await? {
-                Outcome::Committed(ticket) => {
-                    self.engine.durable(ticket).await?;
-                    return Ok(experiment);
-                }
-                Outcome::Conflict { key } if key != key::LAST_UID => {
-                    let message = format!(
-                        "experiments/{} exists; choose another experiment_id",
-                        experiment.id
-                    );
-                    return Err(AppError::new(
-                        Kind::AlreadyExists,
-                        "EXPERIMENT_EXISTS",
-                        message,
-                    ));
-                }
-                Outcome::Conflict { .. } => {}
-            }
-        }
-        Err(AppError::contended())
-    }
-
     /// Reads an experiment.
     pub fn experiment(&self, tenant: TenantId, id: &Slug) -> Result<Arc<Experiment>, AppError> {
         self.registry
@@ -377,118 +270,6 @@ impl App {
             }
         }
         Err(AppError::contended())
-    }
-
-    /// Deletes an experiment with its statistics.
-    pub async fn delete_experiment(
-        &self,
-        tenant: TenantId,
-        id: &Slug,
-        revision: Option<u64>,
-        force: bool,
-    ) -> Result<(), AppError> {
-        let experiment = self.experiment(tenant, id)?;
-        if revision.is_some_and(|revision| revision != experiment.revision) {
-            let message = "the experiment was changed since it was read; read it again and repeat the deletion";
-            return Err(AppError::new(Kind::Aborted, "ETAG_MISMATCH", message));
-        }
-        if experiment.state == ExperimentState::Running && !force {
-            let message =
-                format!("experiments/{id} is running; pause or conclude it first, or set force");
-            return Err(AppError::new(
-                Kind::FailedPrecondition,
-                "EXPERIMENT_RUNNING",
-                message,
-            ));
-        }
-        let delete = Change::Delete {
-            key: key::experiment(tenant, id),
-            expected: None,
-        };
-        self.engine
-            .commit(
-                HOME,
-                Batch {
-                    changes: vec![delete],
-                },
-            )
-            .await?;
-        self.registry.remove(tenant, &experiment);
-        for partition in (0..self.engine.partitions()).map(Partition) {
-            self.delete_prefix(partition, key::cells_of(tenant, experiment.uid))
-                .await?;
-            self.delete_prefix(partition, key::timeline_of(tenant, experiment.uid))
-                .await?;
-            let is_planned = |key: &[u8]| {
-                key::parse::planned(key)
-                    .is_some_and(|(_, of, id)| of == tenant && id.experiment == experiment.uid)
-            };
-            self.delete_rows(partition, key::PLANNED.to_vec(), is_planned)
-                .await?;
-        }
-        self.engine.flush().await?;
-        self.changes.send_modify(|count| *count += 1);
-        Ok(())
-    }
-
-    async fn delete_prefix(&self, partition: Partition, prefix: Vec<u8>) -> Result<(), AppError> {
-        self.delete_rows(partition, prefix, |_| true).await
-    }
-
-    /// Deletes the rows of a prefix whose key is meant, page by page.
-    async fn delete_rows(
-        &self,
-        partition: Partition,
-        prefix: Vec<u8>,
-        is_meant: impl Fn(&[u8]) -> bool,
-    ) -> Result<(), AppError> {
-        let mut after = None;
-        loop {
-            let scan = Scan {
-                prefix: prefix.clone(),
-                after,
-                limit: SCAN_ROWS_MAX,
-            };
-            let rows = self.engine.scan(partition, scan).await?;
-            let count = rows.len();
-            after = rows.last().map(|(key, _)| key.clone());
-            let meant = rows
-                .into_iter()
-                .map(|(key, _)| key)
-                .filter(|key| is_meant(key));
-            let changes = meant
-                .map(|key| Change::Delete {
-                    key,
-                    expected: None,
-                })
-                .collect();
-            self.engine.commit(partition, Batch { changes }).await?;
-            if count < SCAN_ROWS_MAX {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn experiment_of(new: &NewExperiment, request: u64, now: Timestamp) -> Experiment {
-    Experiment {
-        id: new.id.clone(),
-        uid: ExperimentUid(0),
-        revision: 1,
-        display_name: new.display_name.clone(),
-        state: ExperimentState::Draft,
-        variants: new
-            .variants
-            .iter()
-            .map(|variant| new_variant(variant, now))
-            .collect(),
-        settings: new.settings.clone(),
-        created_at: now,
-        updated_at: now,
-        started_at: None,
-        concluded_at: None,
-        winner: None,
-        request,
     }
 }
 

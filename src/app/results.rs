@@ -208,17 +208,13 @@ fn assemble(
             )
         })
         .collect();
-    let leader = live
-        .iter()
-        .copied()
-        .max_by(|one, other| mean_of(&variants, *one).total_cmp(&mean_of(&variants, *other)));
-    let relative_loss = leader
-        .and_then(|at| variants.get(at))
-        .map_or(1.0, |leader| leader.expected_loss / leader.mean.max(1e-12));
-    let matured = live
-        .iter()
-        .filter_map(|at| variants.get(*at))
-        .all(|variant| variant.effective_trials >= SAFE_TRIALS);
+    let of_live = || live.iter().filter_map(|at| Some((*at, variants.get(*at)?)));
+    let leader = of_live().max_by(|(_, one), (_, other)| one.mean.total_cmp(&other.mean));
+    let relative_loss = leader.map_or(1.0, |(_, leader)| {
+        leader.expected_loss / leader.mean.max(1e-12)
+    });
+    let matured = of_live().all(|(_, variant)| variant.effective_trials >= SAFE_TRIALS);
+    let leader = leader.map(|(at, _)| at);
     Results {
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
         holdout: holdout(held, &counts, &curve),
@@ -265,10 +261,6 @@ fn shown(
         successes: counts.successes,
         counts: fact.counts.clone(),
     }
-}
-
-fn mean_of(variants: &[VariantResults], at: usize) -> f64 {
-    variants.get(at).map_or(0.0, |variant| variant.mean)
 }
 
 fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> HoldoutResults {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::domain::cell::{CellDelta, HOUR_MS, Lane};
 use crate::domain::contribution::Change as TouchChange;
-use crate::domain::event::EventKind;
+use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::hour_activity::HourDelta;
@@ -76,16 +76,16 @@ impl Effects {
         }
     }
 
-    /// Counts an event in its hour.
-    pub fn count_event(&mut self, touch: &Touch, kind: EventKind, at: Timestamp) {
-        if let Some(slot) = slot(touch, at.as_millisecond()) {
+    /// Counts an event in its hour `times` times: 0 when one of its kind was charted before, and only what it brings is new.
+    pub fn count_event(&mut self, touch: &Touch, event: &DecisionEvent, times: i64) {
+        if let Some(slot) = slot(touch, event.at.as_millisecond()) {
             let mut counts = HourCounts::default();
-            counts.count(kind, 1);
-            if kind == EventKind::Converted {
+            counts.count(event.kind, times);
+            if event.kind == EventKind::Converted {
                 counts.value = touch.value;
             }
             counts.replied_negative =
-                i64::from(kind == EventKind::Replied && touch.replied_negative);
+                i64::from(event.kind == EventKind::Replied && touch.replied_negative);
             self.counts.push((slot, counts));
         }
     }

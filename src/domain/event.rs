@@ -43,8 +43,13 @@ impl EventKind {
     ];
 
     /// The bit that marks this kind as counted.
-    pub fn bit(self) -> u16 {
+    pub fn bit(self) -> u32 {
         1 << (self as u8)
+    }
+
+    /// The bit that marks this kind as reported after the attribution window: charted, not counted.
+    pub fn late_bit(self) -> u32 {
+        self.bit() << 16
     }
 
     /// The kind's word, as the interface has it.
@@ -128,10 +133,10 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_bit_and_word() {
-        let bits: u16 = EventKind::ALL
+        let bits: u32 = EventKind::ALL
             .iter()
-            .map(|kind| kind.bit())
+            .flat_map(|kind| [kind.bit(), kind.late_bit()])
             .fold(0, |all, bit| all | bit);
-        assert_eq!(bits.count_ones() as usize, EventKind::ALL.len());
+        assert_eq!(bits.count_ones() as usize, 2 * EventKind::ALL.len());
     }
 }

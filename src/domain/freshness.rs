@@ -9,6 +9,8 @@ use super::civil::LocalTime;
 
 /// Exposure is not followed beyond this age, hours: thirty days.
 pub const AGE_HOURS_MAX: f64 = 720.0;
+/// Interest that is left out of exposures.
+const NEGLIGIBLE: f64 = 1e-5;
 
 /// Why a freshness curve was refused.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -150,15 +152,28 @@ impl FreshnessCurve {
         let mut age = waiting.from_age_hours.max(0.0);
         let into_hour = f64::from(waiting.sent.minute) / 60.0;
         let start_of_week = waiting.sent.hour.hour_of_week().index();
-        // At most AGE_HOURS_MAX + 1 turns: each ends on the next whole local hour.
-        while age < until {
+        let hour_decay = self.components().map(|(_, tau)| (-1.0 / tau).exp());
+        let left_at = |age: f64| {
+            self.components()
+                .map(|(weight, tau)| weight * (-age / tau).exp())
+        };
+        let mut left = left_at(age);
+        // At most AGE_HOURS_MAX + 1 turns: each ends on the next whole local hour. Exponentials are costly and whole hours are
+        // many, so those multiply what is left instead.
+        while age < until && left[0] + left[1] > NEGLIGIBLE {
             let passed = (age + into_hour + 1e-9).floor();
             let next = (passed + 1.0 - into_hour).min(until);
             let hour_of_week = (start_of_week + passed as usize) % 168;
-            let share = self.remaining(age) - self.remaining(next);
+            let is_whole = next - age == 1.0;
+            let after = if is_whole {
+                [left[0] * hour_decay[0], left[1] * hour_decay[1]]
+            } else {
+                left_at(next)
+            };
+            let share = left[0] + left[1] - after[0] - after[1];
             add_at(&mut vector.by_hour, hour_of_week % 24, share);
             add_at(&mut vector.by_weekday, hour_of_week / 24, share);
-            age = next;
+            (age, left) = (next, after);
         }
         vector
     }

@@ -105,8 +105,8 @@ pub struct Touch {
     pub occasion: u64,
     /// Fingerprint of the request id; 0 for none.
     pub request: u64,
-    /// Bits of the [`EventKind`]s counted.
-    pub events: u16,
+    /// Bits of the [`EventKind`]s counted, and of those charted though too late to count.
+    pub events: u32,
     /// Whether the trial is counted in the cell.
     pub trial_counted: bool,
     /// Whether the trial counts for opens.
@@ -186,6 +186,11 @@ impl Touch {
     /// Whether one of this kind has counted.
     pub fn has(&self, kind: EventKind) -> bool {
         self.events & kind.bit() != 0
+    }
+
+    /// Whether one of this kind is in the chart: counted, or too late to count.
+    pub fn is_charted(&self, kind: EventKind) -> bool {
+        self.events & (kind.bit() | kind.late_bit()) != 0
     }
 
     /// The cell and trial of a touch that sends.

@@ -233,6 +233,13 @@ impl Normalised for prost_types::Timestamp {
     }
 }
 
+/// Refuses a correlation id that is too long to be given back.
+pub fn correlation(id: &str) -> Result<(), AppError> {
+    let mut checks = Checks::default();
+    checks.identifier("correlation_id", id.to_owned(), false);
+    checks.finish()
+}
+
 /// Refuses a batch without items or with too many.
 pub fn batch_size(field: &str, items: usize) -> Result<(), AppError> {
     if (1..=BATCH_ITEMS_MAX).contains(&items) {

@@ -114,6 +114,7 @@ fn quiet(checks: &mut Checks, prefix: &str, periods: Vec<wire::QuietHours>) -> V
                     format!("{field}[{at}]"),
                     "starts and ends in the same minute; leave it out, or give different times",
                 );
+                continue;
             }
             quiet.push(QuietHours {
                 start_minute,

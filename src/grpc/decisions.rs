@@ -12,7 +12,7 @@ pub use answer::time_level;
 use crate::app::AppError;
 use crate::domain::name::TenantId;
 
-use super::check::batch_size;
+use super::check::{batch_size, correlation};
 use super::status::{problem, status};
 use super::wire::decision_service_server::DecisionService;
 use super::{Services, tenant_of, wire};
@@ -38,11 +38,18 @@ impl Services {
         use wire::decision_result::Result as Item;
         let result = match self.decide_one(tenant, request).await {
             Ok(decision) => Item::Decision(decision),
-            Err(error) => Item::Problem(problem(error)),
+            Err(error) => return refused(error),
         };
         wire::DecisionResult {
             result: Some(result),
         }
+    }
+}
+
+fn refused(error: AppError) -> wire::DecisionResult {
+    let problem = wire::decision_result::Result::Problem(problem(error));
+    wire::DecisionResult {
+        result: Some(problem),
     }
 }
 
@@ -91,9 +98,14 @@ impl DecisionService for Services {
                     correlation_id,
                     request,
                 } = item?;
-                let result = services
-                    .decide_item(tenant, request.unwrap_or_default())
-                    .await;
+                let result = match correlation(&correlation_id) {
+                    Ok(()) => {
+                        services
+                            .decide_item(tenant, request.unwrap_or_default())
+                            .await
+                    }
+                    Err(error) => refused(error),
+                };
                 Ok(wire::StreamDecideResponse {
                     correlation_id,
                     result: Some(result),

@@ -10,7 +10,7 @@ use crate::app::{AppError, EventReport, EventResult, ReportOutcome};
 use crate::domain::event::EventKind;
 use crate::domain::name::TenantId;
 
-use super::check::batch_size;
+use super::check::{batch_size, correlation};
 use super::status::{problem, status};
 use super::wire::feedback_service_server::FeedbackService;
 use super::{Services, tenant_of, wire};
@@ -32,7 +32,10 @@ impl FeedbackService for Services {
         let tenant = tenant_of(&request);
         let wire::ReportEventsRequest { events } = request.into_inner();
         batch_size("events", events.len()).map_err(status)?;
-        let results = self.report(tenant, events).await.map_err(status)?;
+        let results = self
+            .report(tenant, events.into_iter().map(Ok).collect())
+            .await
+            .map_err(status)?;
         Ok(Response::new(wire::ReportEventsResponse { results }))
     }
 
@@ -80,9 +83,12 @@ impl Services {
     async fn report(
         &self,
         tenant: TenantId,
-        events: Vec<wire::Event>,
+        events: Vec<Result<wire::Event, AppError>>,
     ) -> Result<Vec<wire::EventResult>, AppError> {
-        let reports: Vec<_> = events.into_iter().map(event).collect();
+        let reports: Vec<_> = events
+            .into_iter()
+            .map(|item| item.and_then(event))
+            .collect();
         let notes: Vec<(f64, &str)> = reports
             .iter()
             .map(|report| (weight_of(report), kind_word(report)))
@@ -115,8 +121,8 @@ impl Services {
                     correlation_id,
                     event,
                 }) => {
+                    events.push(correlation(&correlation_id).map(|()| event.unwrap_or_default()));
                     ids.push(correlation_id);
-                    events.push(event.unwrap_or_default());
                 }
                 Err(error) => broken = Some(error),
             }

@@ -55,6 +55,8 @@ fn variant_wire(results: &Results, shown: &VariantResults) -> wire::VariantResul
         counts,
     } = shown;
     let variant = results.experiment.variant(*variant);
+    // A success may be known before its mail was to leave; over the trials due alone it could make a rate above 1.
+    let all_trials = trials + planned_trials;
     wire::VariantResults {
         variant_id: variant
             .map(|variant| variant.id.to_string())
@@ -73,12 +75,12 @@ fn variant_wire(results: &Results, shown: &VariantResults) -> wire::VariantResul
         probability_best: *probability_best,
         expected_loss: *expected_loss,
         share: *share,
-        trials: trials + planned_trials,
+        trials: all_trials,
         effective_trials: *effective_trials,
-        pending_trials: (trials + planned_trials - effective_trials).max(0.0),
+        pending_trials: (all_trials - effective_trials).max(0.0),
         successes: *successes,
-        raw_rate: if *trials > 0.0 {
-            successes / trials
+        raw_rate: if all_trials > 0.0 {
+            successes / all_trials
         } else {
             0.0
         },

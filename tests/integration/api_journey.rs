@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use hermod::grpc::wire::{self, EventKind, EventOutcome, ExperimentState, VariantState};
 
+use crate::refusal::{assert_refused, bad_fields};
 use crate::server::{Place, VARIANTS, event, question, subject_lines};
 
 #[tokio::test]
@@ -203,5 +204,45 @@ async fn watchers_see_results_now_and_after_a_change() {
     experiments.delete_experiment(delete).await.unwrap();
     let ended = watch.message().await.unwrap_err();
     assert_eq!(ended.code(), tonic::Code::NotFound);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_goes_on_where_the_one_before_ended_and_only_with_its_filter() {
+    let server = Place::in_memory().start().await;
+    let mut client = server.experiments.clone();
+    for id in ["winter", "autumn", "spring", "summer"] {
+        server.running(id, subject_lines()).await;
+    }
+    let mut names = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = wire::ListExperimentsRequest {
+            page_size: 3,
+            page_token: page_token.clone(),
+            ..Default::default()
+        };
+        let page = client.list_experiments(request).await.unwrap().into_inner();
+        names.extend(
+            page.experiments
+                .into_iter()
+                .map(|experiment| experiment.name),
+        );
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    assert_eq!(
+        names,
+        ["autumn", "spring", "summer", "winter"].map(|id| format!("experiments/{id}"))
+    );
+    let other_filter = wire::ListExperimentsRequest {
+        page_token,
+        state: wire::ExperimentState::Paused.into(),
+        ..Default::default()
+    };
+    let status = client.list_experiments(other_filter).await.unwrap_err();
+    assert_refused("list", &status, &bad_fields(&["page_token"]));
     server.stop().await;
 }

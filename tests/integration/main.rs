@@ -3,12 +3,22 @@
 //!
 //! One binary, so that it links once. Nothing sleeps, and every server listens on ports of its own, so that all tests may run at once.
 
+mod refusal;
 mod server;
 
 mod api_decisions;
+mod api_feedback;
+mod api_health;
+mod api_histories;
 mod api_journey;
+mod api_privacy;
 mod api_reflection;
+mod api_refusals;
+mod api_refusals_events;
+mod api_refusals_experiments;
+mod api_restart;
 mod api_times;
+mod api_wire;
 mod documentation;
 mod inspect_cli;
 mod layering;

@@ -52,7 +52,7 @@ impl TenantActivity {
         weight: f64,
     ) {
         let amount = self.advance(at) * weight;
-        if amount.is_finite() {
+        if amount.is_finite() && amount != 0.0 {
             for (local, share) in exposure_by_week(curve, waiting) {
                 add(&mut self.exposed, local, amount * share);
             }

@@ -51,12 +51,6 @@ pub fn settings(
         winner: _,
     } = experiment;
     let (objective, kind) = (self::objective(checks, objective), self::kind(checks, kind));
-    if !(0..=PLANNED_SENDS_MAX).contains(&planned_sends) {
-        checks.wrong(
-            "experiment.planned_sends",
-            format!("must be 0 to {PLANNED_SENDS_MAX}"),
-        );
-    }
     let mut share = |field, share: Option<f64>, default| {
         share.map_or(default, |share| checks.share(field, share, SHARE_MAX))
     };
@@ -78,8 +72,18 @@ pub fn settings(
         daypart_start_hours: dayparts(checks, daypart_start_hours),
         send_defaults: send_defaults(checks, defaults_wire),
         half_life_hours: half_life_hours(checks, half_life),
-        planned_sends: u64::try_from(planned_sends).unwrap_or(0),
+        planned_sends: self::planned_sends(checks, planned_sends),
     }
+}
+
+fn planned_sends(checks: &mut Checks, wire: i64) -> u64 {
+    if !(0..=PLANNED_SENDS_MAX).contains(&wire) {
+        checks.wrong(
+            "experiment.planned_sends",
+            format!("must be 0 to {PLANNED_SENDS_MAX}"),
+        );
+    }
+    u64::try_from(wire).unwrap_or(0)
 }
 
 fn objective(checks: &mut Checks, wire: i32) -> Objective {

@@ -1,5 +1,4 @@
-//! Small blasts: silence taken for refusal costs opens, both ways of playing agree, and a seed fixes every number.
-
+//! Tests in a small blast whose truth is known.
 use super::*;
 
 fn small() -> Options {

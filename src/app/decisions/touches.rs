@@ -1,0 +1,96 @@
+//! Touches made of decisions, and answers made of touches.
+use crate::domain::decide::{Allowed, Choice, Question, Reason};
+use crate::domain::experiment::TrialOn;
+use crate::domain::feedback::local_minute_of_week;
+use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Touch};
+use crate::domain::snapshot::{ChoiceLevel, Snapshot};
+
+use super::question::SendAnswer;
+use super::resolve::Resolved;
+
+/// What the record will remember of a choice.
+pub fn touch_of(
+    choice: &Choice,
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    resolved: &Resolved,
+) -> Touch {
+    let allowed: Allowed = question.allowed;
+    let send_at_ms = choice.send_at.as_millisecond();
+    let basis = Basis {
+        reason: choice.reason,
+        choice_level: choice.level,
+        time_level: choice.prediction.as_ref().map(|p| p.level),
+    };
+    Touch {
+        decision: question.draws.fingerprint,
+        experiment: snapshot.experiment.uid,
+        answer: choice.answer(),
+        decided_at_ms: question.now.as_millisecond(),
+        send_at_ms,
+        planned_at_ms: send_at_ms,
+        occasion: resolved.occasion,
+        request: resolved.request,
+        events: 0,
+        trial_counted: snapshot.experiment.settings.trial_on == TrialOn::Decision,
+        measurable: true,
+        exposure_recorded: allowed.timing == ConsentLevel::Individual,
+        everyone_recorded: allowed.timing >= ConsentLevel::Aggregate,
+        sent_local_minute: local_minute_of_week(question.zone, choice.send_at),
+        open: None,
+        click: None,
+        value: 0.0,
+        replied_negative: false,
+        basis,
+    }
+}
+
+/// The touch of an answer not to send: remembered under its request id only.
+pub fn refusal(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    resolved: &Resolved,
+    reason: DoNotSend,
+) -> Touch {
+    let now_ms = question.now.as_millisecond();
+    Touch {
+        decision: question.draws.fingerprint,
+        experiment: snapshot.experiment.uid,
+        answer: Answer::DoNotSend(reason),
+        decided_at_ms: now_ms,
+        send_at_ms: now_ms,
+        planned_at_ms: now_ms,
+        occasion: resolved.occasion,
+        request: resolved.request,
+        events: 0,
+        trial_counted: false,
+        measurable: false,
+        exposure_recorded: false,
+        everyone_recorded: false,
+        sent_local_minute: 0,
+        open: None,
+        click: None,
+        value: 0.0,
+        replied_negative: false,
+        basis: Basis {
+            reason: Reason::Policy,
+            choice_level: ChoiceLevel::Default,
+            time_level: None,
+        },
+    }
+}
+
+/// What is answered of a choice.
+pub fn answer_of(choice: &Choice, touch: &Touch, full: bool) -> SendAnswer {
+    SendAnswer {
+        answer: touch.answer,
+        variant: choice.variant,
+        propensity: choice.propensity,
+        holdout: choice.lane == crate::domain::cell::Lane::Holdout,
+        segment: choice.context.segment,
+        basis: touch.basis,
+        send_at: choice.send_at,
+        prediction: choice.prediction.clone(),
+        table: full.then(|| choice.table.clone()),
+    }
+}

@@ -1,0 +1,167 @@
+//! Changing one touch: load the record, make the touch again if its commit was lost, apply the change, commit the difference it makes.
+//!
+//! Invariant: the difference of the touch's contributions is all that is committed, so nothing counts twice and all can be taken back.
+use jiff::Timestamp;
+
+use crate::app::writes::{Address, Effects, TRIES_MAX};
+use crate::app::{App, AppError};
+use crate::domain::contribution::Change as TouchChange;
+use crate::domain::experiment::Experiment;
+use crate::domain::feedback::{EventOutcome, Rules, TouchState, touch_from_token, touch_state};
+use crate::domain::recipient::{ConsentLevel, Recipient, Touch};
+use crate::domain::token::DecisionToken;
+
+use super::Step;
+use super::report::ReportOutcome;
+
+/// A record while a change is applied to one of its touches.
+struct Work<'a> {
+    recipient: Recipient,
+    effects: Effects,
+    token: &'a DecisionToken,
+    experiment: &'a Experiment,
+    now: Timestamp,
+}
+
+impl App {
+    /// Applies a change to the touch of a token, again when somebody else changed the record in between.
+    pub(super) async fn change_touch(
+        &self,
+        address: Address,
+        token: &DecisionToken,
+        experiment: &Experiment,
+        mut apply: impl FnMut(&mut Recipient, &mut Touch, &Rules<'_>, &mut Effects) -> EventOutcome,
+    ) -> Result<Step, AppError> {
+        for _ in 0..TRIES_MAX {
+            let now = self.now();
+            let loaded = self.read_recipient(address).await?;
+            let recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            let mut work = Work {
+                recipient,
+                effects: Effects::default(),
+                token,
+                experiment,
+                now,
+            };
+            let (outcome, is_changed) = self.change(&mut work, &mut apply)?;
+            if !is_changed {
+                return Ok((outcome, None));
+            }
+            work.recipient.mark_changed(now);
+            let ticket = self
+                .commit(address, &work.recipient, loaded.version, &work.effects)
+                .await?;
+            if ticket.is_some() {
+                return Ok((outcome, ticket));
+            }
+        }
+        Err(AppError::contended())
+    }
+
+    /// The outcome, and whether there is anything to commit.
+    fn change(
+        &self,
+        work: &mut Work<'_>,
+        apply: &mut impl FnMut(&mut Recipient, &mut Touch, &Rules<'_>, &mut Effects) -> EventOutcome,
+    ) -> Result<(ReportOutcome, bool), AppError> {
+        // Consent comes first: withdrawing it has taken the touches out, which must not look like a late event.
+        if self.allowed(&work.recipient.consent).content == ConsentLevel::None {
+            return Ok((ReportOutcome::NotAllowed, false));
+        }
+        let state = touch_state(&work.recipient, work.token, work.now);
+        if let Some(outcome) = gone(state) {
+            return Ok((outcome, false));
+        }
+        let zone = work.recipient.zone_or(&self.settings.default_zone);
+        if state == TouchState::Lost {
+            let touch = touch_from_token(work.token, &zone);
+            self.add_change(
+                work,
+                TouchChange {
+                    before: None,
+                    after: Some(&touch),
+                },
+            );
+            work.effects.count_decision(&touch);
+            work.recipient.remember(touch, work.now);
+        }
+        let Some(before) = work.recipient.touch_mut(work.token.decision).cloned() else {
+            return Ok((ReportOutcome::TooLate, false));
+        };
+        let settings = &work.experiment.settings;
+        let rules = Rules {
+            trial_on: settings.trial_on,
+            attribution_window_ms: settings.attribution_window_ms,
+            zone: &zone,
+            now: work.now,
+        };
+        let mut after = before.clone();
+        let outcome = reported(apply(
+            &mut work.recipient,
+            &mut after,
+            &rules,
+            &mut work.effects,
+        ))?;
+        if before == after {
+            return Ok((outcome, state == TouchState::Lost));
+        }
+        let after = self.within_consent(&work.recipient, after);
+        self.add_change(
+            work,
+            TouchChange {
+                before: Some(&before),
+                after: Some(&after),
+            },
+        );
+        if let Some(slot) = work.recipient.touch_mut(work.token.decision) {
+            *slot = after;
+        }
+        Ok((outcome, true))
+    }
+
+    /// A consent withdrawn since the decision takes the touch out of the hours it was in.
+    fn within_consent(&self, recipient: &Recipient, touch: Touch) -> Touch {
+        let timing = self.allowed(&recipient.consent).timing;
+        Touch {
+            exposure_recorded: touch.exposure_recorded && timing == ConsentLevel::Individual,
+            everyone_recorded: touch.everyone_recorded && timing >= ConsentLevel::Aggregate,
+            ..touch
+        }
+    }
+
+    fn add_change(&self, work: &mut Work<'_>, change: TouchChange<'_>) {
+        let freshness = self.model.load().freshness;
+        work.effects
+            .of_touch(change, Some(work.experiment), &freshness, work.now);
+        change.apply_to_profile(&mut work.recipient.activity, &freshness);
+    }
+}
+
+/// What is answered of an outcome.
+fn reported(outcome: EventOutcome) -> Result<ReportOutcome, AppError> {
+    Ok(match outcome {
+        EventOutcome::BeforeDecision => {
+            let description =
+                "is before the decision it belongs to; check the clock of whoever reports it";
+            return Err(AppError::invalid_field(
+                "EVENT_BEFORE_DECISION",
+                "event_time",
+                description,
+            ));
+        }
+        EventOutcome::Erased => ReportOutcome::NotAllowed,
+        EventOutcome::Counted => ReportOutcome::Counted,
+        EventOutcome::Duplicate => ReportOutcome::Duplicate,
+        EventOutcome::Upgraded => ReportOutcome::Upgraded,
+        EventOutcome::TooLate => ReportOutcome::TooLate,
+    })
+}
+
+/// Whether a touch is gone for good, and what its events come to then.
+fn gone(state: TouchState) -> Option<ReportOutcome> {
+    match state {
+        TouchState::Present | TouchState::Lost => None,
+        TouchState::Forgotten => Some(ReportOutcome::TooLate),
+        TouchState::Erased => Some(ReportOutcome::NotAllowed),
+    }
+}
