@@ -14,6 +14,7 @@
 //!     [`domain::contribution`] what that adds to sums, [`domain::recipient`] is what is kept of a person
 //! * [`store`], durable state behind the trait [`store::Engine`]; [`store::records`] has every record and key
 //! * [`app`], the use cases on [`app::App`]: decide, predict, report, manage, read, erase
+//! * [`lab`], measurements of the use cases on real data and in simulated worlds
 //! * [`grpc`], the interface: checks, converts, answers
 //! * [`ops`], what a running process needs; [`ops::compose`] puts everything together from a [`ops::config::Config`]
 //! * [`cli`], the subcommands
