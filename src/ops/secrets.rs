@@ -17,16 +17,11 @@ use serde::Deserialize;
 
 use super::private_file;
 
-const FINGERPRINT_INPUT: &[u8] = b"hermod recipient key fingerprint, version 1";
 const FORMAT_VERSION: u32 = 1;
 
 /// A key of 32 bytes that does not show itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretKey([u8; 32]);
-
-/// Names a recipient key without giving it away: the first 16 bytes of a keyed BLAKE3 hash of a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyFingerprint(pub [u8; 16]);
 
 /// All keys of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,17 +193,6 @@ impl Keys {
         self.token_keys.iter().map(|(id, key)| (*id, key))
     }
 
-    /// Names the recipient key. A store keeps it, and refuses to be opened with another.
-    pub fn fingerprint(&self) -> KeyFingerprint {
-        let hash = blake3::keyed_hash(&self.recipient.0, FINGERPRINT_INPUT);
-        let mut bytes = [0; 16];
-        bytes
-            .iter_mut()
-            .zip(hash.as_bytes())
-            .for_each(|(to, from)| *to = *from);
-        KeyFingerprint(bytes)
-    }
-
     fn to_toml(&self) -> String {
         let mut text = format!(
             "# hermod's keys. Keep a copy apart from the data: without recipient_key no recipient is found again.\n\
@@ -303,12 +287,6 @@ impl SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(redacted)")
-    }
-}
-
-impl fmt::Display for KeyFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
