@@ -5,8 +5,10 @@
 pub mod active_hours;
 pub mod activity;
 pub mod allocation;
+pub mod basis;
 pub mod cell;
 pub mod civil;
+pub mod context;
 pub mod contribution;
 pub mod decide;
 pub mod delay;

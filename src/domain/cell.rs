@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::context::Context;
 use crate::domain::experiment::Objective;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{ExperimentUid, VariantIndex};
@@ -13,17 +14,6 @@ use crate::domain::name::{ExperimentUid, VariantIndex};
 pub const HOUR_MS: i64 = 3_600_000;
 /// Length of the slots in which planned trials wait, milliseconds.
 pub const PLANNED_SLOT_MS: i64 = 300_000;
-
-/// Segment and daypart of a mail: positions within the experiment from 1, or 0 for none.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Context {
-    /// Position of the segment from 1; 0 for none.
-    pub segment: u8,
-    /// Position of the daypart from 1; 0 for none.
-    pub daypart: u8,
-}
 
 /// Whose mails a cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

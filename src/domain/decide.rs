@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+pub use crate::domain::basis::Reason;
 use crate::domain::cell::{Context, Lane};
 use crate::domain::civil::Zone;
 use crate::domain::draws::{Draws, unit_interval};
@@ -61,23 +61,6 @@ pub struct Allowed {
     pub timing: ConsentLevel,
     /// Use of responses to learn which variant works.
     pub content: ConsentLevel,
-}
-
-/// Why this variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reason {
-    /// Drawn by the policy.
-    Policy,
-    /// The recipient is in the holdout.
-    Holdout,
-    /// Only one was eligible.
-    OnlyCandidate,
-    /// Consent does not allow recording.
-    NoConsent,
-    /// The recipient's record could not be read.
-    Fallback,
-    /// Answered before, within the attribution window.
-    Sticky,
 }
 
 /// A choice of variant and time.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::cell::Context;
+use crate::domain::context::Context;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
 use crate::domain::policy::Policy;
 use crate::domain::send_window::QuietHours;

@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::active_hours::ActiveHours;
 use crate::domain::activity::ActivityProfile;
+pub use crate::domain::basis::Basis;
 use crate::domain::cell::{CellId, Context, Lane, Trial};
 use crate::domain::civil::Zone;
-use crate::domain::decide::Reason;
 use crate::domain::event::{EventKind, HumanWeight};
 use crate::domain::experiment::{Experiment, FrequencyCap};
 use crate::domain::name::{ExperimentUid, VariantIndex};
-use crate::domain::send_time::Level;
-use crate::domain::snapshot::ChoiceLevel;
 
 /// Most touches remembered per recipient.
 pub const TOUCHES_MAX: usize = 32;
@@ -127,17 +125,6 @@ pub struct Touch {
     pub replied_negative: bool,
     /// Why it was answered so, for repeated answers.
     pub basis: Basis,
-}
-
-/// Why a touch was answered so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {
-    /// How the variant was chosen.
-    pub reason: Reason,
-    /// The level behind the variant.
-    pub choice_level: ChoiceLevel,
-    /// The level behind the time; none where the time was fixed.
-    pub time_level: Option<Level>,
 }
 
 /// What a touch answered.

@@ -1,5 +1,7 @@
 //! Tests of `recipient`.
 use super::*;
+use crate::domain::basis::Reason;
+use crate::domain::snapshot::ChoiceLevel;
 
 /// A touch for tests, decided and sent at one time.
 pub(crate) fn touch(decision: u64, at_ms: i64) -> Touch {
