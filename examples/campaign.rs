@@ -337,7 +337,7 @@ async fn connect(address: &str) -> Result<Channel, CampaignError> {
             what,
         }
     };
-    Endpoint::from_shared(format!("http://{address}"))
+    Endpoint::from_shared(format!("http://{}", address.trim_start_matches("http://")))
         .map_err(unreachable)?
         .connect_timeout(Duration::from_secs(5))
         .connect()
