@@ -25,6 +25,9 @@ const EXAMPLES: &str = "Examples:
   hermod serve --config /etc/hermod.toml         serve with a configuration file
   hermod serve --data-dir /var/lib/hermod --set decisions.holdout_share=0.1
   hermod config                                  show the configuration in effect and its origins
+  hermod inspect recipient ann@example.org       what a stopped server's store keeps of a person, and why this hour
+  hermod evaluate headlines headlines.csv --fast lost clicks on real headline tests
+  hermod simulate blast                          a campaign in virtual time
   hermod completions bash > /etc/bash_completion.d/hermod
 
 Every key can also be set in the environment: server.grpc_listen is HERMOD_SERVER__GRPC_LISTEN.";

@@ -1,6 +1,6 @@
 //! What is kept of a person: reading it with its reasons, changing it, and taking it out again.
 //!
-//! Invariant: an erasure takes out of the sums exactly what the remembered touches put in, and leaves only the bare fact of itself.
+//! Invariant: an erasure takes out of the sums exactly what the remembered touches put in, and leaves only its own time and a suppression.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
