@@ -7,6 +7,7 @@ mod refusal;
 mod server;
 
 mod api_decisions;
+mod api_erasure;
 mod api_feedback;
 mod api_health;
 mod api_histories;
