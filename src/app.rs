@@ -9,6 +9,7 @@ mod feedback;
 mod folding;
 mod ledger;
 mod load;
+mod maintenance;
 mod recipients;
 mod registry;
 mod results;
@@ -29,6 +30,7 @@ pub use experiments::{
     ExperimentPage, FIELDS_IN_DRAFT, ListRequest, NewExperiment, SettingsChange,
 };
 pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
+pub use maintenance::{MaintenanceReport, MaintenanceStep};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{
     HoldoutResults, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, SampleRatio, VariantResults,
@@ -46,6 +48,7 @@ use crate::store::records::{self, Record, StoreIdentity, key};
 use crate::store::{Engine, Partition, StoreError};
 
 use ledger::TenantHours;
+use maintenance::Schedule;
 use registry::Registry;
 
 /// What an operator may set about decisions.
@@ -81,6 +84,7 @@ pub struct App {
     hours: TenantHours,
     model: ArcSwap<SendTimeModel>,
     changes: tokio::sync::watch::Sender<u64>,
+    schedule: Schedule,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -118,6 +122,7 @@ impl App {
             hours: TenantHours::default(),
             model: ArcSwap::from_pointee(SendTimeModel::default()),
             changes: tokio::sync::watch::Sender::new(0),
+            schedule: Schedule::default(),
         };
         let report = app.load().await?;
         app.refresh();

@@ -74,6 +74,14 @@ impl Rig {
         self.clock.set(at);
     }
 
+    /// Does what is due from time to time, as a server does every few seconds; a step that fails is an error here.
+    pub fn maintain(&self) -> Result<(), LabError> {
+        match ready(self.app.maintain())?.failed.into_iter().next() {
+            Some((_, error)) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
     /// Moves the clock on.
     pub fn advance_hours(&self, hours: f64) {
         self.clock.set(after_hours(self.clock.now(), hours));
@@ -90,6 +98,15 @@ mod tests {
         assert_eq!(rig.app.now(), start());
         rig.advance_hours(36.0);
         assert_eq!(rig.app.now().as_second() - START_SECOND, 36 * 3_600);
+    }
+
+    #[test]
+    fn maintenance_runs_every_step_in_virtual_time() {
+        let rig = Rig::new(1).unwrap();
+        let report = ready(rig.app.maintain()).unwrap();
+        assert_eq!(report.done, crate::app::MaintenanceStep::ALL);
+        assert!(report.failed.is_empty());
+        rig.maintain().unwrap();
     }
 
     #[test]

@@ -138,6 +138,11 @@ pub const METRICS: &[MetricDescription] = &[
     ),
     gauge("hermod_experiments", &["state"], "Experiments, by state."),
     counter(
+        "hermod_maintenance_failures_total",
+        &["step"],
+        "Steps of the maintenance that failed and are tried again, by step.",
+    ),
+    counter(
         "hermod_panics_total",
         &[],
         "Requests that ended in a bug and were answered INTERNAL.",

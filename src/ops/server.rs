@@ -24,7 +24,10 @@ use super::guard::Limits;
 use super::port::{self, OperationsPort};
 use super::shutdown::{Drain, Drained};
 
-/// How often planned trials whose time has come are moved, and gauges are read.
+/// How often it is seen whether a step of the maintenance is due.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often gauges are read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a client may send ahead on one stream, in bytes, before it is read.
@@ -123,6 +126,7 @@ impl Server {
             self.config.decisions.refresh_interval.get(),
             stopped.clone(),
         ));
+        let maintenance = tokio::spawn(maintain(self.app.clone(), stopped.clone()));
         let upkeep = tokio::spawn(upkeep(
             self.app.clone(),
             reporter.clone(),
@@ -148,7 +152,7 @@ impl Server {
         };
         let cut_off = !matches!(drained, Drained::Finished(_));
         grpc.abort();
-        for task in [refresh, upkeep] {
+        for task in [refresh, maintenance, upkeep] {
             task.abort();
         }
         let _ = operations.await;
@@ -225,7 +229,21 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
     }
 }
 
-/// Moves planned trials, reports health, and reads the gauges.
+/// Does what is due from time to time; what fails is tried again.
+async fn maintain(app: Arc<App>, stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(MAINTENANCE_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stopped.borrow() {
+        ticks.tick().await;
+        for (step, error) in app.maintain().await.failed {
+            let step = step.as_str();
+            metrics::counter!("hermod_maintenance_failures_total", "step" => step).increment(1);
+            tracing::warn!(step, %error, "a step of the maintenance failed; it is tried again when it is next due");
+        }
+    }
+}
+
+/// Reports health and reads the gauges.
 async fn upkeep(
     app: Arc<App>,
     reporter: tonic_health::server::HealthReporter,
@@ -236,9 +254,6 @@ async fn upkeep(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopped.borrow() {
         ticks.tick().await;
-        if let Err(error) = app.fold().await {
-            tracing::warn!(%error, "planned trials stay where they are for now");
-        }
         let serving = if app.health().is_ok() {
             ServingStatus::Serving
         } else {
