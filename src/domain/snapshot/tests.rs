@@ -4,6 +4,7 @@ use crate::domain::cell::Lane;
 use crate::domain::experiment::tests::campaign;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{ExperimentUid, Slug};
+use crate::domain::policy::Policy;
 
 fn beliefs() -> Beliefs {
     Beliefs {

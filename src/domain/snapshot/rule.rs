@@ -1,0 +1,79 @@
+//! How probabilities are made of posteriors: the policy, the floor, and how far the campaign has come.
+//!
+//! Invariant: fixed for one snapshot, so that a subset of candidates is drawn by the same rule as all of them.
+use crate::domain::experiment::Experiment;
+use crate::domain::name::VariantIndex;
+use crate::domain::policy::Policy;
+use crate::domain::policy::horizon::Progress;
+use crate::domain::posterior::{CellCounts, campaign_prior};
+
+use super::Beliefs;
+use super::evidence::Evidence;
+use super::table::Candidate;
+
+/// How probabilities are made of posteriors, as of this snapshot.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The policy; fixed weights by position in the experiment.
+    pub policy: Policy,
+    /// How far the campaign has come.
+    pub progress: Progress,
+    /// Probability spread evenly over the candidates.
+    pub floor: f64,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// The rule of an experiment after so many sends.
+    pub fn of(experiment: &Experiment, sends: f64) -> Self {
+        let settings = &experiment.settings;
+        let progress = Progress {
+            sends,
+            planned_sends: settings.planned_sends as f64,
+        };
+        // What is explored in the last part of a campaign pays off for nobody.
+        let floor = settings.floor * progress.remaining_share().unwrap_or(1.0);
+        Self {
+            policy: settings.policy.clone(),
+            progress,
+            floor,
+        }
+    }
+
+    /// The horizon-scaled policy starts from the campaign's own level; the others from the tenant's.
+    pub fn beliefs(
+        &self,
+        live: &[VariantIndex],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> Beliefs {
+        if self.policy != Policy::HorizonThompson {
+            return beliefs.clone();
+        }
+        let counts: Vec<CellCounts> = live
+            .iter()
+            .map(|variant| CellCounts::of(&evidence.pooled(*variant), &beliefs.curve))
+            .collect();
+        Beliefs {
+            prior: campaign_prior(beliefs.prior.mean, &counts),
+            curve: beliefs.curve,
+        }
+    }
+
+    /// The policy over these candidates: fixed weights are given by position in the experiment.
+    pub fn policy_over(&self, candidates: &[Candidate]) -> Policy {
+        let Policy::Fixed { weights } = &self.policy else {
+            return self.policy.clone();
+        };
+        let weight = |candidate: &Candidate| {
+            weights
+                .get(usize::from(candidate.variant.0))
+                .copied()
+                .unwrap_or(0.0)
+        };
+        Policy::Fixed {
+            weights: candidates.iter().map(weight).collect(),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The table of one context: its candidates, who is best under their posteriors, and how they are drawn.
+//!
+//! Invariant: a table's allocation follows from its candidates and the rule alone. Which contexts have a table is left to the snapshot.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::allocation::Allocation;
+use crate::domain::cell::Context;
+use crate::domain::name::VariantIndex;
+use crate::domain::policy::Arms;
+use crate::domain::posterior::{CellCounts, pooled_cell_posterior, posterior};
+use crate::domain::quadrature::{BestArm, best_arm};
+use crate::domain::shape::BetaShape;
+
+use super::Beliefs;
+use super::evidence::Evidence;
+use super::pools::Pools;
+use super::rule::Rule;
+
+/// The level of statistics behind a choice of variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChoiceLevel {
+    /// The segment's or daypart's own data count materially.
+    Segment,
+    /// Data of all recipients.
+    Everyone,
+    /// Nothing but the prior.
+    Default,
+}
+
+/// What is known of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The variant.
+    pub variant: VariantIndex,
+    /// Its posterior.
+    pub posterior: BetaShape,
+    /// Trials corrected for answers still to come.
+    pub effective_trials: f64,
+    /// Successes.
+    pub successes: f64,
+}
+
+/// The candidates of one context and how they are drawn.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Candidates, by variant.
+    pub candidates: Vec<Candidate>,
+    /// Probability of being best and expected loss, in the order of the candidates.
+    pub best: BestArm,
+    /// Probabilities of being chosen, in the order of the candidates.
+    pub allocation: Allocation,
+    /// The level that answers.
+    pub level: ChoiceLevel,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The table over all contexts; none when no variant is live.
+    pub(super) fn everyone(
+        rule: &Rule,
+        live: &[VariantIndex],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> Option<Self> {
+        let candidate = |variant: &VariantIndex| {
+            let exposure = evidence.pooled(*variant);
+            let counts = CellCounts::of(&exposure, &beliefs.curve);
+            Candidate {
+                variant: *variant,
+                posterior: posterior(beliefs.prior, &exposure, &beliefs.curve),
+                effective_trials: counts.trials,
+                successes: counts.successes,
+            }
+        };
+        let candidates: Vec<Candidate> = live.iter().map(candidate).collect();
+        let known = candidates
+            .iter()
+            .any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
+        let level = if known {
+            ChoiceLevel::Everyone
+        } else {
+            ChoiceLevel::Default
+        };
+        Self::of(rule, candidates, level)
+    }
+
+    /// A table for every context with data of its own.
+    pub(super) fn by_context(
+        rule: &Rule,
+        live: &[VariantIndex],
+        contexts: &[Context],
+        evidence: &Evidence,
+        beliefs: &Beliefs,
+    ) -> BTreeMap<Context, Arc<Table>> {
+        let pools = Pools::of(live, contexts, evidence, beliefs);
+        let mut tables = BTreeMap::new();
+        for (at, context) in contexts.iter().enumerate() {
+            let candidates = live
+                .iter()
+                .enumerate()
+                .map(|(row, variant)| {
+                    let own = evidence.cell(*variant, *context);
+                    let counts = pools.counts(row, at);
+                    Candidate {
+                        variant: *variant,
+                        posterior: pooled_cell_posterior(
+                            &pools.pool(row, at),
+                            &own,
+                            &beliefs.curve,
+                        ),
+                        effective_trials: counts.trials,
+                        successes: counts.successes,
+                    }
+                })
+                .collect();
+            let material = (0..live.len()).any(|row| pools.is_material(row, at));
+            let level = if material {
+                ChoiceLevel::Segment
+            } else {
+                ChoiceLevel::Everyone
+            };
+            if let Some(table) = Self::of(rule, candidates, level) {
+                tables.insert(*context, Arc::new(table));
+            }
+        }
+        tables
+    }
+
+    /// The table of these candidates under a rule; none without candidates.
+    pub(super) fn of(rule: &Rule, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
+        let posteriors: Vec<BetaShape> = candidates
+            .iter()
+            .map(|candidate| candidate.posterior)
+            .collect();
+        let best = best_arm(&posteriors);
+        let arms = Arms {
+            posteriors: &posteriors,
+            best: &best,
+            progress: rule.progress,
+        };
+        let probabilities = rule.policy_over(&candidates).probabilities(&arms);
+        let allocation = Allocation::new(&probabilities, rule.floor)
+            .or_else(|_| Allocation::new(&vec![1.0; candidates.len()], 0.0))
+            .ok()?;
+        Some(Self {
+            candidates,
+            best,
+            allocation,
+            level,
+        })
+    }
+
+    /// Position of a variant among the candidates.
+    pub fn position(&self, variant: VariantIndex) -> Option<usize> {
+        self.candidates
+            .iter()
+            .position(|candidate| candidate.variant == variant)
+    }
+}
