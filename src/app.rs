@@ -62,6 +62,8 @@ pub struct AppSettings {
     pub default_holdout_share: f64,
     /// Floor of experiments that do not say.
     pub default_floor: f64,
+    /// Share of random send times of experiments that do not say.
+    pub default_exploration_share: f64,
 }
 
 /// The secrets of a server, which live outside the store.

@@ -2,13 +2,16 @@
 //!
 //! Invariant: a variant's position never changes and is never used again, so cells and tokens keep their meaning when variants come and go.
 use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::context::Context;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
-use crate::domain::policy::Policy;
-use crate::domain::send_window::QuietHours;
+
+mod settings;
+
+pub use settings::{
+    FrequencyCap, Guardrails, Probation, SendDefaults, SenderCapacity, Settings, Utility, WarmUp,
+};
 
 /// Most variants of one experiment, retired ones included.
 pub const VARIANTS_MAX: usize = 1_000;
@@ -50,59 +53,6 @@ pub struct Experiment {
     pub winner: Option<VariantIndex>,
     /// Fingerprint of the request that created it; 0 for none.
     pub request: u64,
-}
-
-/// Everything about an experiment that its owner chooses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// How variants are chosen.
-    pub policy: Policy,
-    /// What counts as success.
-    pub objective: Objective,
-    /// Campaign or flow.
-    pub kind: ExperimentKind,
-    /// How long after the send a success counts, milliseconds.
-    pub attribution_window_ms: i64,
-    /// When a trial begins to count.
-    pub trial_on: TrialOn,
-    /// Share of recipients in the holdout, 0 to 0.5.
-    pub holdout_share: f64,
-    /// Probability spread evenly over the variants, 0 to 0.5.
-    pub floor: f64,
-    /// Segments told apart, in order of precedence.
-    pub segments: Vec<Slug>,
-    /// Local hours at which dayparts begin, ascending.
-    pub daypart_start_hours: Vec<u8>,
-    /// When mails may be sent, unless a request says otherwise.
-    pub send_defaults: SendDefaults,
-    /// Half-life of evidence of a flow, hours.
-    pub half_life_hours: f64,
-    /// Mails the campaign will send in all; 0 when unknown.
-    pub planned_sends: u64,
-}
-
-/// When mails may be sent, without absolute times.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SendDefaults {
-    /// Local times of day without mail.
-    pub quiet: Vec<QuietHours>,
-    /// Local dates without mail.
-    pub blocked_days: Vec<Date>,
-    /// Most mails per period.
-    pub frequency_cap: Option<FrequencyCap>,
-    /// Never delayed, never capped.
-    pub transactional: bool,
-    /// Length of the window, milliseconds; none means the default of 24 hours.
-    pub window_ms: Option<i64>,
-}
-
-/// At most so many mails per period for one recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrequencyCap {
-    /// Most mails within the period.
-    pub sends_max: u32,
-    /// The period, milliseconds.
-    pub period_ms: i64,
 }
 
 /// One text to try.

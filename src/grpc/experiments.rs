@@ -9,6 +9,7 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 
 mod convert;
+mod options;
 mod settings;
 mod shown;
 mod update;

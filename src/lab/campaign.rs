@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use crate::app::{Constraints, DecideRequest, EventReport, NewExperiment, ReportOutcome};
 use crate::domain::event::{DecisionEvent, EventKind, HumanWeight, Sentiment};
 use crate::domain::experiment::{
-    Experiment, ExperimentKind, ExperimentState, Objective, SendDefaults, Settings, TrialOn,
-    Variant, VariantState,
+    Experiment, ExperimentKind, ExperimentState, Guardrails, Objective, Probation, SendDefaults,
+    Settings, TrialOn, Utility, Variant, VariantState,
 };
 use crate::domain::name::{ExperimentUid, Slug, TenantId};
 use crate::domain::policy::Policy;
@@ -35,6 +35,13 @@ pub fn campaign_settings(objective: Objective, planned_sends: u64) -> Settings {
         send_defaults: SendDefaults::default(),
         half_life_hours: 504.0,
         planned_sends,
+        guardrails: Guardrails::default(),
+        probation: Probation::default(),
+        utility: Utility::default(),
+        open_proxy: true,
+        exploration_share: 0.0,
+        capacity: None,
+        shadow: false,
     }
 }
 

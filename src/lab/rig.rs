@@ -63,6 +63,7 @@ impl Rig {
             default_consent: ConsentLevel::Individual,
             default_holdout_share: 0.0,
             default_floor: 0.02,
+            default_exploration_share: 0.0,
         };
         let opened = App::open(engine, clock.clone(), keys, Seed(secret), settings);
         let (app, _) = ready(opened)??;

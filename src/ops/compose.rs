@@ -121,6 +121,7 @@ pub fn app_settings(config: &Config) -> AppSettings {
         default_consent: consent_level(config.privacy.default_consent),
         default_holdout_share: decisions.holdout_share,
         default_floor: decisions.probability_floor,
+        default_exploration_share: decisions.exploration_share,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::recipient::Recipient;
 use crate::domain::send_time::Individuality;
 use crate::domain::timeline::HourCounts;
 
+mod earlier;
 pub mod key;
 
 /// A record that the store keeps: its kind, format version and codec.
@@ -23,6 +24,15 @@ pub trait Record: Serialize + DeserializeOwned {
     const VERSION: u8 = 1;
     /// What people call it.
     const NAME: &'static str;
+
+    /// Reads the payload of a format version up to [`Self::VERSION`].
+    ///
+    /// # Errors
+    /// The payload is not what that version wrote.
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        let _ = version;
+        postcard::from_bytes(payload)
+    }
 }
 
 /// What the store itself must remember: set once, compared at every start.
@@ -48,13 +58,25 @@ macro_rules! records {
 
 records! {
     StoreIdentity = 1, "store identity";
-    Experiment = 2, "experiment";
     Cell = 3, "cell";
     Recipient = 4, "recipient";
     HourCounts = 5, "timeline hour";
     HourActivity = 6, "activity hour";
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
+}
+
+impl Record for Experiment {
+    const KIND: u8 = 2;
+    const VERSION: u8 = 2;
+    const NAME: &'static str = "experiment";
+
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        match version {
+            1 => earlier::experiment(payload),
+            _ => postcard::from_bytes(payload),
+        }
+    }
 }
 
 /// The stored form of a record.
@@ -86,7 +108,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
             supported: R::VERSION.into(),
         });
     }
-    postcard::from_bytes(envelope.payload).map_err(|error| corrupt(error.to_string()))
+    R::read(envelope.version, envelope.payload).map_err(|error| corrupt(error.to_string()))
 }
 
 /// Merges parts of additive records by their kind: cells, timeline hours, activity hours, individualities.

@@ -55,6 +55,27 @@ fn everything_wrong(server: &Running) -> wire::CreateExperimentRequest {
             planned_sends: -1,
             holdout_share: Some(f64::NAN),
             floor: Some(0.51),
+            exploration_share: Some(0.51),
+            guardrails: Some(wire::Guardrails {
+                complaint_rate_max: Some(0.0),
+                ..Default::default()
+            }),
+            probation: Some(wire::Probation {
+                share_max: Some(f64::NAN),
+                matured_trials_min: Some(-1),
+            }),
+            utility: Some(wire::Utility {
+                click_value: Some(0.0),
+                complaint_cost: Some(-1.0),
+                ..Default::default()
+            }),
+            sender_capacity: Some(wire::SenderCapacity {
+                sends_per_hour: 0,
+                warm_up: Some(wire::WarmUp {
+                    initial_sends_per_hour: -1,
+                    daily_growth: Some(1.0),
+                }),
+            }),
             segments: vec!["vip".into(), "vip".into(), "Not A Slug".into()],
             daypart_start_hours: vec![12, 6, 25],
             send_defaults: Some(wire::SendConstraints {
@@ -93,6 +114,15 @@ fn bad_creations(server: &Running) -> Vec<(wire::CreateExperimentRequest, Expect
                 "experiment.planned_sends",
                 "experiment.holdout_share",
                 "experiment.floor",
+                "experiment.exploration_share",
+                "experiment.guardrails.complaint_rate_max",
+                "experiment.probation.share_max",
+                "experiment.probation.matured_trials_min",
+                "experiment.utility.complaint_cost",
+                "experiment.utility",
+                "experiment.sender_capacity.sends_per_hour",
+                "experiment.sender_capacity.warm_up.initial_sends_per_hour",
+                "experiment.sender_capacity.warm_up.daily_growth",
                 "experiment.segments[1]",
                 "experiment.segments[2]",
                 "experiment.daypart_start_hours",

@@ -9,7 +9,9 @@ use hermod::app::{
 };
 use hermod::domain::civil::Zone;
 use hermod::domain::event::{DecisionEvent, EventKind, HumanWeight, Sentiment};
-use hermod::domain::experiment::{ExperimentKind, Objective, SendDefaults, Settings, TrialOn};
+use hermod::domain::experiment::{
+    ExperimentKind, Guardrails, Objective, Probation, SendDefaults, Settings, TrialOn, Utility,
+};
 use hermod::domain::name::{Slug, TenantId};
 use hermod::domain::policy::Policy;
 use hermod::ops::compose::{Opened, open_app};
@@ -52,6 +54,13 @@ fn new_experiment() -> NewExperiment {
             send_defaults: SendDefaults::default(),
             half_life_hours: 504.0,
             planned_sends: 0,
+            guardrails: Guardrails::default(),
+            probation: Probation::default(),
+            utility: Utility::default(),
+            open_proxy: true,
+            exploration_share: 0.0,
+            capacity: None,
+            shadow: false,
         },
         request_id: String::new(),
         validate_only: false,

@@ -11,8 +11,8 @@ use hermod::domain::civil::LocalHour;
 use hermod::domain::decide::Reason;
 use hermod::domain::event::{EventKind, HumanWeight};
 use hermod::domain::experiment::{
-    Experiment, ExperimentKind, ExperimentState, FrequencyCap, Objective, SendDefaults, Settings,
-    TrialOn, Variant, VariantState,
+    Experiment, ExperimentKind, ExperimentState, FrequencyCap, Guardrails, Objective, Probation,
+    SendDefaults, SenderCapacity, Settings, TrialOn, Utility, Variant, VariantState, WarmUp,
 };
 use hermod::domain::exposure::Exposure;
 use hermod::domain::hour_activity::HourActivity;
@@ -34,9 +34,13 @@ fn at() -> Timestamp {
     Timestamp::from_millisecond(AT_MS).unwrap()
 }
 
-fn path(name: &str) -> PathBuf {
+fn path(name: &str, version: u8) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
-    folder.join(format!("{}.hex", name.replace(' ', "_")))
+    let version = match version {
+        1 => String::new(),
+        later => format!("_v{later}"),
+    };
+    folder.join(format!("{}{version}.hex", name.replace(' ', "_")))
 }
 
 /// The bytes as hexadecimal text, 32 to a line.
@@ -57,11 +61,17 @@ fn from_hex(text: &str) -> Vec<u8> {
 
 /// Re-reads the sample of a kind and compares it with what was written then.
 fn check<R: Record + PartialEq + Debug>(written: &R) {
-    let path = path(R::NAME);
+    let path = path(R::NAME, R::VERSION);
     if std::env::var_os("HERMOD_WRITE_SAMPLES").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, to_hex(&records::encode(written).unwrap())).unwrap();
     }
+    check_version(R::VERSION, written);
+}
+
+/// Re-reads the sample of an earlier format and compares it with what it means now.
+fn check_version<R: Record + PartialEq + Debug>(version: u8, written: &R) {
+    let path = path(R::NAME, version);
     let text =
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let read: R = records::decode(&from_hex(&text)).unwrap_or_else(|error| panic!("{error}"));
@@ -148,6 +158,28 @@ fn settings() -> Settings {
         },
         half_life_hours: 504.0,
         planned_sends: 40_000,
+        guardrails: Guardrails {
+            complaint_rate_max: 0.002,
+            ..Guardrails::default()
+        },
+        probation: Probation {
+            share_max: 0.25,
+            matured_trials_min: 50,
+        },
+        utility: Utility {
+            open_value: 0.5,
+            ..Utility::default()
+        },
+        open_proxy: false,
+        exploration_share: 0.05,
+        capacity: Some(SenderCapacity {
+            sends_per_hour: 5_000,
+            warm_up: Some(WarmUp {
+                initial_sends_per_hour: 100,
+                daily_growth: 1.5,
+            }),
+        }),
+        shadow: true,
     }
 }
 
@@ -231,6 +263,18 @@ fn the_identity_and_the_last_number_are_read_as_they_were_written() {
 #[test]
 fn an_experiment_is_read_as_it_was_written() {
     check(&experiment());
+    let mut first = experiment();
+    first.settings = Settings {
+        guardrails: Guardrails::default(),
+        probation: Probation::default(),
+        utility: Utility::default(),
+        open_proxy: true,
+        exploration_share: 0.0,
+        capacity: None,
+        shadow: false,
+        ..first.settings
+    };
+    check_version(1, &first);
 }
 
 #[test]

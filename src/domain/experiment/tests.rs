@@ -1,5 +1,6 @@
 //! Tests of `experiment`.
 use super::*;
+use crate::domain::policy::Policy;
 
 /// A running campaign with variants `a`, `b`, … for tests.
 pub(crate) fn campaign(variants: usize) -> Experiment {
@@ -31,6 +32,13 @@ pub(crate) fn campaign(variants: usize) -> Experiment {
             send_defaults: SendDefaults::default(),
             half_life_hours: 504.0,
             planned_sends: 0,
+            guardrails: Guardrails::default(),
+            probation: Probation::default(),
+            utility: Utility::default(),
+            open_proxy: true,
+            exploration_share: 0.0,
+            capacity: None,
+            shadow: false,
         },
         created_at: at,
         updated_at: at,

@@ -11,6 +11,8 @@ use crate::grpc::check::{Checks, DurationLimits};
 use crate::grpc::constraints::send_defaults;
 use crate::grpc::wire;
 
+use super::options;
+
 const HALF_LIFE_HOURS_DEFAULT: f64 = 21.0 * 24.0;
 const PLANNED_SENDS_MAX: i64 = 10_000_000_000;
 const WEIGHT_MAX: f64 = 1e6;
@@ -49,6 +51,13 @@ pub fn settings(
         start_time: _,
         conclude_time: _,
         winner: _,
+        guardrails,
+        probation,
+        utility,
+        open_proxy,
+        exploration_share,
+        sender_capacity,
+        shadow,
     } = experiment;
     let (objective, kind) = (self::objective(checks, objective), self::kind(checks, kind));
     let mut share = |field, share: Option<f64>, default| {
@@ -60,6 +69,11 @@ pub fn settings(
         defaults.default_holdout_share,
     );
     let floor = share("experiment.floor", floor, defaults.default_floor);
+    let exploration_share = share(
+        "experiment.exploration_share",
+        exploration_share,
+        defaults.default_exploration_share,
+    );
     Settings {
         policy: self::policy(checks, policy, kind, variants),
         objective,
@@ -73,6 +87,13 @@ pub fn settings(
         send_defaults: send_defaults(checks, defaults_wire),
         half_life_hours: half_life_hours(checks, half_life),
         planned_sends: self::planned_sends(checks, planned_sends),
+        guardrails: options::guardrails(checks, guardrails),
+        probation: options::probation(checks, probation),
+        utility: options::utility(checks, utility),
+        open_proxy: open_proxy.unwrap_or(true),
+        exploration_share,
+        capacity: sender_capacity.map(|capacity| options::capacity(checks, capacity)),
+        shadow,
     }
 }
 

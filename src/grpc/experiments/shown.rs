@@ -8,6 +8,8 @@ use crate::grpc::check::{duration_ms, timestamp};
 use crate::grpc::constraints::wire_defaults;
 use crate::grpc::wire;
 
+use super::options;
+
 /// A state on the wire.
 pub fn state_wire(state: ExperimentState) -> wire::ExperimentState {
     match state {
@@ -88,6 +90,13 @@ fn settings_wire(settings: &Settings, variants: &[Variant]) -> wire::Experiment 
         send_defaults,
         half_life_hours,
         planned_sends,
+        guardrails,
+        probation,
+        utility,
+        open_proxy,
+        exploration_share,
+        capacity,
+        shadow,
     } = settings;
     let (kind, half_life) = match kind {
         ExperimentKind::Campaign => (wire::ExperimentKind::Campaign, None),
@@ -116,6 +125,13 @@ fn settings_wire(settings: &Settings, variants: &[Variant]) -> wire::Experiment 
         send_defaults: wire_defaults(send_defaults),
         half_life,
         planned_sends: i64::try_from(*planned_sends).unwrap_or(i64::MAX),
+        guardrails: Some(options::guardrails_wire(guardrails)),
+        probation: Some(options::probation_wire(probation)),
+        utility: Some(options::utility_wire(utility)),
+        open_proxy: Some(*open_proxy),
+        exploration_share: Some(*exploration_share),
+        sender_capacity: capacity.as_ref().map(options::capacity_wire),
+        shadow: *shadow,
         ..wire::Experiment::default()
     }
 }

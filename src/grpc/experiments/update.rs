@@ -11,12 +11,19 @@ use super::convert::revision;
 use super::settings::settings;
 
 /// Fields that may change at any time.
-const FIELDS_ALWAYS: [&str; 5] = [
+const FIELDS_ALWAYS: [&str; 12] = [
     "display_name",
     "policy",
     "floor",
     "planned_sends",
     "send_defaults",
+    "guardrails",
+    "probation",
+    "utility",
+    "open_proxy",
+    "exploration_share",
+    "sender_capacity",
+    "shadow",
 ];
 
 /// Changes the fields of the mask.
@@ -111,6 +118,13 @@ fn apply(
             "floor" => settings.floor = new.floor,
             "planned_sends" => settings.planned_sends = new.planned_sends,
             "send_defaults" => settings.send_defaults = new.send_defaults.clone(),
+            "guardrails" => settings.guardrails = new.guardrails,
+            "probation" => settings.probation = new.probation,
+            "utility" => settings.utility = new.utility,
+            "open_proxy" => settings.open_proxy = new.open_proxy,
+            "exploration_share" => settings.exploration_share = new.exploration_share,
+            "sender_capacity" => settings.capacity = new.capacity,
+            "shadow" => settings.shadow = new.shadow,
             "objective" => settings.objective = new.objective,
             "kind" => settings.kind = new.kind,
             "attribution_window" => settings.attribution_window_ms = new.attribution_window_ms,

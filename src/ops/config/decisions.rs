@@ -22,6 +22,8 @@ pub struct DecisionsConfig {
     pub probability_floor: f64,
     /// Share of recipients that get a uniform variant at the platform's own time, as the yardstick.
     pub holdout_share: f64,
+    /// Share of mails with a send window that leave at a random allowed time, to learn from.
+    pub exploration_share: f64,
 }
 
 // === impl DecisionsConfig ===
@@ -34,6 +36,7 @@ impl Default for DecisionsConfig {
             default_time_zone: "UTC".into(),
             probability_floor: 0.02,
             holdout_share: 0.05,
+            exploration_share: 0.05,
         }
     }
 }
@@ -85,6 +88,14 @@ impl DecisionsConfig {
             holdout_share: reader.value(
                 "decisions.holdout_share",
                 default.holdout_share,
+                Rule {
+                    expects: "a number from 0 to 0.5",
+                    accepts: |share| (0.0..=0.5).contains(share),
+                },
+            ),
+            exploration_share: reader.value(
+                "decisions.exploration_share",
+                default.exploration_share,
                 Rule {
                     expects: "a number from 0 to 0.5",
                     accepts: |share| (0.0..=0.5).contains(share),

@@ -49,7 +49,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          keep_alive_interval = \"1m\"\nkeep_alive_timeout = \"7s\"\ndrain_timeout = \"1h\"\n\
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
-         probability_floor = 0.1\nholdout_share = 0\n\
+         probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
          [privacy]\ndefault_consent = \"none\"\nkeys_file = \"/run/keys\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
     )

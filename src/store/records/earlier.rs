@@ -1,0 +1,98 @@
+//! Records as earlier versions of this program wrote them, and what they mean now.
+//!
+//! Invariant: a layout here never changes again; fields that came later get the value that keeps the old behaviour.
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::domain::experiment::{
+    Experiment, ExperimentKind, ExperimentState, Guardrails, Objective, Probation, SendDefaults,
+    Settings, TrialOn, Utility, Variant,
+};
+use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
+use crate::domain::policy::Policy;
+
+/// Reads an experiment of format 1.
+pub fn experiment(payload: &[u8]) -> Result<Experiment, postcard::Error> {
+    postcard::from_bytes::<ExperimentV1>(payload).map(Experiment::from)
+}
+
+/// An experiment before guardrails, probation, utilities, exploration, capacity and shadow mode.
+#[derive(Deserialize)]
+struct ExperimentV1 {
+    id: Slug,
+    uid: ExperimentUid,
+    revision: u64,
+    display_name: String,
+    state: ExperimentState,
+    variants: Vec<Variant>,
+    settings: SettingsV1,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    started_at: Option<Timestamp>,
+    concluded_at: Option<Timestamp>,
+    winner: Option<VariantIndex>,
+    request: u64,
+}
+
+#[derive(Deserialize)]
+struct SettingsV1 {
+    policy: Policy,
+    objective: Objective,
+    kind: ExperimentKind,
+    attribution_window_ms: i64,
+    trial_on: TrialOn,
+    holdout_share: f64,
+    floor: f64,
+    segments: Vec<Slug>,
+    daypart_start_hours: Vec<u8>,
+    send_defaults: SendDefaults,
+    half_life_hours: f64,
+    planned_sends: u64,
+}
+
+impl From<ExperimentV1> for Experiment {
+    fn from(old: ExperimentV1) -> Self {
+        Self {
+            id: old.id,
+            uid: old.uid,
+            revision: old.revision,
+            display_name: old.display_name,
+            state: old.state,
+            variants: old.variants,
+            settings: old.settings.into(),
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            started_at: old.started_at,
+            concluded_at: old.concluded_at,
+            winner: old.winner,
+            request: old.request,
+        }
+    }
+}
+
+impl From<SettingsV1> for Settings {
+    fn from(old: SettingsV1) -> Self {
+        Self {
+            policy: old.policy,
+            objective: old.objective,
+            kind: old.kind,
+            attribution_window_ms: old.attribution_window_ms,
+            trial_on: old.trial_on,
+            holdout_share: old.holdout_share,
+            floor: old.floor,
+            segments: old.segments,
+            daypart_start_hours: old.daypart_start_hours,
+            send_defaults: old.send_defaults,
+            half_life_hours: old.half_life_hours,
+            planned_sends: old.planned_sends,
+            guardrails: Guardrails::default(),
+            probation: Probation::default(),
+            utility: Utility::default(),
+            open_proxy: true,
+            // Nobody agreed to random times when it was created.
+            exploration_share: 0.0,
+            capacity: None,
+            shadow: false,
+        }
+    }
+}
