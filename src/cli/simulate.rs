@@ -2,7 +2,9 @@
 //!
 //! One file per scenario, with its flags and its table; the worlds are the laboratory's.
 mod blast;
+mod file;
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -12,15 +14,20 @@ use crate::lab::simulate::SCENARIOS;
 const EXAMPLES: &str = "Examples:
   hermod simulate --list                       what can be simulated
   hermod simulate blast                        a blast of 20,000 mails, 20 times
-  hermod simulate blast --window-hours 24 --seeds 50 --json -";
+  hermod simulate blast --window-hours 24 --seeds 50 --svg blast.svg
+  hermod simulate --file blast.toml            the same from a file: scenario = \"blast\", window-hours = 24, seeds = 50
+  hermod simulate --file blast.toml --seed 7 --json -";
 
 /// Play a scenario with known truth in virtual time
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// List the scenarios
     #[arg(long)]
     list: bool,
+    /// Play the scenario that a TOML file describes; options of the scenario after it go before those in it
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_names = ["FILE", "OPTIONS"])]
+    file: Vec<OsString>,
     #[command(subcommand)]
     scenario: Option<Scenario>,
 }
@@ -35,17 +42,28 @@ enum Scenario {
 /// # Errors
 /// No scenario was named, or its options make no world.
 pub fn run(args: Args) -> Result<ExitCode, CliError> {
-    match args.scenario {
+    match (args.scenario, args.file.split_first()) {
         _ if args.list => print(&list()),
-        Some(Scenario::Blast(args)) => blast::run(args),
-        None => Err(CliError::Usage(format!("name a scenario:\n{}", list()))),
+        (Some(scenario), _) => scenario.run(),
+        (None, Some((path, options))) => file::read(path.as_ref(), options)?.run(),
+        (None, None) => Err(CliError::Usage(format!("name a scenario:\n{}", list()))),
+    }
+}
+
+impl Scenario {
+    fn run(self) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Blast(args) => blast::run(args),
+        }
     }
 }
 
 fn list() -> String {
+    let longest = SCENARIOS.iter().map(|scenario| scenario.name.len()).max();
+    let width = longest.unwrap_or(0);
     SCENARIOS.iter().fold(String::new(), |mut text, scenario| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:10} {}", scenario.name, scenario.about);
+        let _ = writeln!(text, "{:width$}  {}", scenario.name, scenario.about);
         text
     })
 }

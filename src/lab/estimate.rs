@@ -80,6 +80,15 @@ impl Estimate {
         Self::over_units(&units, seed)
     }
 
+    /// A number without an interval.
+    pub fn certain(mean: f64) -> Self {
+        Self {
+            mean,
+            low: None,
+            high: None,
+        }
+    }
+
     /// Everything times a positive factor.
     pub fn times(self, factor: f64) -> Self {
         Self {

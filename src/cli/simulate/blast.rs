@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use crate::cli::CliError;
+use crate::cli::chart::{Axis, Chart, Series};
 use crate::cli::study::{Bar, OutputArgs, cli_error, shown, table};
 use crate::lab::simulate::blast::{self, Options, Report, Rule};
 
@@ -58,7 +59,20 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
         seeds: args.seeds,
     };
     let report = blast::run(&options, &Bar::new()).map_err(cli_error)?;
-    args.output.show(&report, &text(&report))
+    args.output
+        .show_charted(&report, &text(&report), &[chart(&report)])
+}
+
+fn chart(report: &Report) -> Chart {
+    let names = report.rows.iter().map(|row| name(row.rule).to_owned());
+    let lost = report.rows.iter().map(|row| row.lost_opens);
+    Chart {
+        name: "blast",
+        title: "Opens lost in a campaign".to_owned(),
+        x: Axis::named("rule", names.collect()),
+        y: Axis::from_zero("opens lost, mean and 95 % interval"),
+        series: vec![Series::dots("opens lost", (0..).map(f64::from).zip(lost))],
+    }
 }
 
 fn name(rule: Rule) -> &'static str {
