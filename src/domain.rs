@@ -25,6 +25,7 @@ pub mod policy;
 pub mod posterior;
 pub mod quadrature;
 pub mod recipient;
+pub mod send_plan;
 pub mod send_time;
 pub mod send_window;
 pub mod shape;

@@ -14,7 +14,6 @@ use crate::domain::draws::Draws;
 use crate::domain::experiment::{Experiment, TrialOn};
 use crate::domain::name::Slug;
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Touch};
-use crate::domain::send_time::PredictRequest as ModelRequest;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::DecisionToken;
 use crate::store::StoreError;
@@ -22,6 +21,8 @@ use crate::store::StoreError;
 use super::writes::{Address, Effects, TRIES_MAX};
 use super::{App, AppError};
 
+mod capacity;
+mod predict;
 mod question;
 mod resolve;
 mod touches;
@@ -29,7 +30,7 @@ mod touches;
 pub use question::{
     Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
 };
-use resolve::{Resolved, no_candidate, refuse_foreign_retry, resolve, window};
+use resolve::{Resolved, no_candidate, refuse_foreign_retry, resolve};
 use touches::{answer_of, refusal, touch_of};
 
 /// The record that a decision starts from.
@@ -81,7 +82,8 @@ impl App {
         for _ in 0..TRIES_MAX {
             let snapshot = live.snapshot();
             let now = self.now();
-            let resolved = resolve(request, &snapshot, now)?;
+            let mut resolved = resolve(request, &snapshot, now)?;
+            capacity::close_full_hours(&live, &mut resolved.window);
             let start = self.start(address, now).await?;
             if let Some(decided) = self
                 .attempt(request, address, &snapshot, &resolved, start, now)
@@ -254,6 +256,12 @@ impl App {
         touch: Touch,
     ) -> Result<bool, AppError> {
         let (address, now) = (asked.address, asked.now);
+        let is_movable = asked.request.send_at.is_none() && !asked.resolved.transactional;
+        let place = match self.take_place(address.tenant, &touch, is_movable) {
+            capacity::Asked::Full => return Ok(false),
+            capacity::Asked::Taken(place) => Some(place),
+            capacity::Asked::NotNeeded => None,
+        };
         let mut recipient = start.recipient;
         if recipient.zone.is_none() && asked.request.zone.is_some() {
             recipient.set_zone(&asked.zone, &self.settings.default_zone, now);
@@ -269,12 +277,18 @@ impl App {
             effects.count_decision(&touch);
             change.apply_to_profile(&mut recipient.activity, &freshness);
         }
+        if let Some(place) = &place {
+            place.note(&mut effects);
+        }
         recipient.mark_changed(now);
         recipient.remember(touch, now);
-        Ok(self
+        let committed = self
             .commit(address, &recipient, start.version, &effects)
-            .await?
-            .is_some())
+            .await?;
+        if let (Some(_), Some(place)) = (&committed, place) {
+            place.keep();
+        }
+        Ok(committed.is_some())
     }
 
     fn token_of(&self, address: Address, snapshot: &Snapshot, touch: &Touch) -> String {
@@ -346,50 +360,5 @@ impl App {
             repeated: true,
             ..asked.fresh(answer, token)
         }
-    }
-
-    /// When to send; records nothing.
-    pub async fn predict_send_time(&self, request: &PredictRequest) -> Result<Predicted, AppError> {
-        let now = self.now();
-        let experiment = match &request.experiment {
-            None => None,
-            Some(id) => Some(
-                self.registry
-                    .by_name(request.tenant, id)
-                    .ok_or_else(|| AppError::no_experiment(id.as_str()))?
-                    .experiment(),
-            ),
-        };
-        let (window, transactional) = window(&request.constraints, experiment.as_deref(), now)?;
-        let start = self
-            .start(self.address(request.tenant, &request.recipient_id), now)
-            .await?;
-        let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
-        let earliest_at = window.earliest_at;
-        let personal = self.allowed(&start.recipient.consent).timing == ConsentLevel::Individual;
-        let model = self.model.load();
-        let question = ModelRequest {
-            window: &window,
-            zone: &zone,
-            goal: request.goal,
-            jitter: 0,
-            campaign_level: 1.0,
-            want_candidates: request.full,
-        };
-        let answer = if transactional {
-            Ok((earliest_at, None))
-        } else {
-            let predicted = model.predict(personal.then_some(&start.recipient.activity), question);
-            predicted
-                .map(|prediction| (prediction.send_at, Some(prediction)))
-                .map_err(|_| DoNotSend::NoAllowedTime)
-        };
-        Ok(Predicted {
-            answer,
-            earliest_at,
-            zone,
-            zone_source,
-            transactional,
-        })
     }
 }

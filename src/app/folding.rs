@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use crate::domain::hour_activity::{SETTLED_DAY, is_matured};
+use crate::domain::send_plan::hour_of;
 use crate::store::records::key;
 use crate::store::{Batch, Change, Outcome, Partition, Scan};
 
@@ -11,6 +12,8 @@ use super::{App, AppError};
 
 /// Rows looked at in one pass over a partition.
 const ROWS_PER_PASS: usize = 1_000;
+/// Places in hours older than this are forgotten.
+const PLACES_KEPT_HOURS: i64 = 48;
 
 impl App {
     /// Moves everything whose time has come; answers how many rows.
@@ -24,8 +27,43 @@ impl App {
             folded += self
                 .fold_rows(partition, key::HOURS, |key| hour_target(key, now))
                 .await?;
+            self.forget_passed_places(partition, now).await?;
+        }
+        let today = hour_of(now) - PLACES_KEPT_HOURS;
+        for live in self.registry.lives() {
+            live.sums().plan.forget_before(today);
         }
         Ok(folded)
+    }
+
+    /// Places in hours that have passed are of no use to anybody.
+    async fn forget_passed_places(
+        &self,
+        partition: Partition,
+        now: Timestamp,
+    ) -> Result<(), AppError> {
+        let scan = Scan {
+            prefix: key::SEND_PLANS.to_vec(),
+            after: None,
+            limit: ROWS_PER_PASS,
+        };
+        let has_passed = |key: &[u8]| {
+            key::parse::send_plan(key)
+                .is_some_and(|(_, _, hour)| hour < hour_of(now) - PLACES_KEPT_HOURS)
+        };
+        let rows = self.engine.scan(partition, scan).await?;
+        let changes: Vec<Change> = rows
+            .into_iter()
+            .filter(|(key, _)| has_passed(key))
+            .map(|(key, _)| Change::Delete {
+                key,
+                expected: None,
+            })
+            .collect();
+        if !changes.is_empty() {
+            self.engine.commit(partition, Batch { changes }).await?;
+        }
+        Ok(())
     }
 
     async fn fold_rows(

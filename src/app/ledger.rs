@@ -12,6 +12,7 @@ use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::Objective;
 use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assemble, is_matured};
 use crate::domain::name::VariantIndex;
+use crate::domain::send_plan::SendPlan;
 use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
 use crate::domain::timeline::HourCounts;
 
@@ -24,6 +25,8 @@ pub struct Sums {
     cells: BTreeMap<CellId, Cell>,
     planned: BTreeMap<(i64, CellId), Cell>,
     counts: BTreeMap<(VariantIndex, Lane), HourCounts>,
+    /// Mails planned by hour, where the experiment has a capacity.
+    pub plan: SendPlan,
 }
 
 /// Everybody's activity by hour of the week, and how far people differ in it.

@@ -6,6 +6,7 @@ use crate::domain::civil::HourOfWeek;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourDelta;
 use crate::domain::name::{ExperimentUid, TenantId};
+use crate::domain::send_plan::PlannedSends;
 use crate::store::records::{self, Record, key};
 use crate::store::{Bytes, Partition, SCAN_ROWS_MAX, Scan, StoreError};
 
@@ -82,6 +83,14 @@ impl App {
                 slot.lane,
                 &records::decode(value)?,
             );
+            Ok(())
+        })
+        .await?;
+        self.each(partition, key::SEND_PLANS, report, |key, value| {
+            let (_, experiment, hour) =
+                key::parse::send_plan(key).ok_or_else(|| foreign_key(key))?;
+            let PlannedSends(sends) = records::decode(value)?;
+            sums.entry(experiment).or_default().plan.add(hour, sends);
             Ok(())
         })
         .await

@@ -7,6 +7,7 @@ use crate::domain::cell::Cell;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::recipient::Recipient;
+use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::Individuality;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::{self, LastUid, Record, StoreIdentity};
@@ -62,6 +63,7 @@ impl Survey {
             HourCounts::KIND => checked::<HourCounts>(value)?,
             HourActivity::KIND => checked::<HourActivity>(value)?,
             Individuality::KIND => checked::<Individuality>(value)?,
+            PlannedSends::KIND => checked::<PlannedSends>(value)?,
             LastUid::KIND => checked::<LastUid>(value)?,
             other => {
                 return Err(StoreError::Corrupt {

@@ -9,8 +9,9 @@ use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::hour_activity::HourDelta;
-use crate::domain::name::{RecipientKey, TenantId, VariantIndex};
+use crate::domain::name::{ExperimentUid, RecipientKey, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Recipient, Touch};
+use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::Individuality;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
@@ -29,6 +30,8 @@ pub(super) struct Effects {
     pub counts: Vec<(TimelineSlot, HourCounts)>,
     pub hours: Vec<HourDelta>,
     pub individuality: Option<Individuality>,
+    /// A place taken in the sender's capacity: the experiment and the hour since 1970. The sums in memory have it already.
+    pub place: Option<(ExperimentUid, i64)>,
 }
 
 /// A recipient as read.
@@ -193,6 +196,12 @@ impl App {
             changes.push(Change::Merge {
                 key: key::individuality(tenant),
                 operand: records::encode(part)?,
+            });
+        }
+        if let Some((experiment, hour)) = effects.place {
+            changes.push(Change::Merge {
+                key: key::send_plan(tenant, experiment, hour),
+                operand: records::encode(&PlannedSends(1))?,
             });
         }
         Ok(())

@@ -199,7 +199,7 @@ fn when(
         let first = window
             .candidates(&clock)
             .next()
-            .ok_or(DoNotSend::NoAllowedTime)?;
+            .ok_or_else(|| nothing_left(question, &window))?;
         return Ok((first, None));
     }
     let profile =
@@ -215,10 +215,31 @@ fn when(
     let prediction = question
         .model
         .predict(profile, request)
-        .map_err(|_| DoNotSend::NoAllowedTime)?;
-    let capped = is_capped(recipient, question, prediction.send_at);
-    let send_at = if capped { free_at } else { prediction.send_at };
-    Ok((send_at, Some(prediction)))
+        .map_err(|_| nothing_left(question, &window))?;
+    if !is_capped(recipient, question, prediction.send_at) {
+        return Ok((prediction.send_at, Some(prediction)));
+    }
+    let clock = window.clock(question.zone, 0);
+    let first = window
+        .candidates(&clock)
+        .find(|at| !is_capped(recipient, question, *at))
+        .ok_or(DoNotSend::FrequencyCap)?;
+    Ok((first, Some(prediction)))
+}
+
+/// Why a window has no candidate: rules alone, or because the hours that they leave are full.
+fn nothing_left(question: &Question<'_>, window: &SendWindow) -> DoNotSend {
+    let with_room = SendWindow {
+        full_hours: Vec::new(),
+        ..window.clone()
+    };
+    let clock = window.clock(question.zone, 0);
+    let is_allowed = with_room.candidates(&clock).next().is_some();
+    if is_allowed {
+        DoNotSend::CapacityFull
+    } else {
+        DoNotSend::NoAllowedTime
+    }
 }
 
 fn is_capped(recipient: &Recipient, question: &Question<'_>, at: Timestamp) -> bool {

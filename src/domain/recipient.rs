@@ -154,6 +154,8 @@ pub enum DoNotSend {
     Suppressed,
     /// No instant before the deadline is allowed.
     NoAllowedTime,
+    /// Every allowed hour before the deadline is full.
+    CapacityFull,
 }
 
 /// An open or click that counts.

@@ -96,6 +96,8 @@ pub struct SendWindow {
     pub quiet: Vec<QuietHours>,
     /// Local calendar days without mail, such as holidays.
     pub blocked_days: Vec<Date>,
+    /// Hours since 1970 in which the sender has no room left, ascending.
+    pub full_hours: Vec<i64>,
 }
 
 // === impl SendWindow ===
@@ -172,6 +174,15 @@ impl SendWindow {
             && at <= self.deadline_at
             && !self.is_quiet(clock.minute_of_day(at))
             && !self.is_blocked(clock.day(at))
+            && !self.is_full(at)
+    }
+
+    fn is_full(&self, at: Timestamp) -> bool {
+        !self.full_hours.is_empty()
+            && self
+                .full_hours
+                .binary_search(&at.as_second().div_euclid(3_600))
+                .is_ok()
     }
 
     fn is_blocked(&self, day: DayNumber) -> bool {

@@ -10,6 +10,7 @@ use crate::domain::cell::Cell;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::recipient::Recipient;
+use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::Individuality;
 use crate::domain::timeline::HourCounts;
 
@@ -64,6 +65,7 @@ records! {
     HourActivity = 6, "activity hour";
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
+    PlannedSends = 20, "planned sends";
 }
 
 impl Record for Experiment {
@@ -111,7 +113,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
     R::read(envelope.version, envelope.payload).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Merges parts of additive records by their kind: cells, timeline hours, activity hours, individualities.
+/// Merges parts of additive records by their kind: cells, timeline hours, activity hours, planned sends, individualities.
 pub struct MergeRecords;
 
 impl Merge for MergeRecords {
@@ -126,6 +128,7 @@ impl Merge for MergeRecords {
             Some(Cell::KIND) => merged(existing, operand, Cell::merge),
             Some(HourCounts::KIND) => merged(existing, operand, HourCounts::merge),
             Some(HourActivity::KIND) => merged(existing, operand, HourActivity::merge),
+            Some(PlannedSends::KIND) => merged(existing, operand, PlannedSends::merge),
             Some(Individuality::KIND) => merged(existing, operand, Individuality::merge),
             _ => Err(StoreError::Corrupt {
                 what: format!("records of kind {kind:?} do not merge"),
@@ -193,6 +196,10 @@ mod tests {
         assert_eq!(
             key::parse::hour(&key::hour(tenant, -3, 167)),
             Some((tenant, -3, 167))
+        );
+        assert_eq!(
+            key::parse::send_plan(&key::send_plan(tenant, ExperimentUid(9), -4)),
+            Some((tenant, ExperimentUid(9), -4))
         );
         assert_eq!(key::parse::cell(b"c"), None);
     }

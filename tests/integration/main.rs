@@ -6,6 +6,7 @@
 mod refusal;
 mod server;
 
+mod api_capacity;
 mod api_decisions;
 mod api_erasure;
 mod api_feedback;

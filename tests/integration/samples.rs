@@ -21,6 +21,7 @@ use hermod::domain::policy::Policy;
 use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
 };
+use hermod::domain::send_plan::PlannedSends;
 use hermod::domain::send_time::{Individuality, Level};
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
@@ -258,6 +259,7 @@ fn the_identity_and_the_last_number_are_read_as_they_were_written() {
         created_at_ms: AT_MS,
     });
     check(&LastUid(41));
+    check(&PlannedSends(-3));
 }
 
 #[test]

@@ -151,6 +151,7 @@ pub fn window(
         deadline_at: constraints.deadline_at.unwrap_or(end),
         quiet: fallback(&constraints.quiet),
         blocked_days: days(&constraints.blocked_days),
+        full_hours: Vec::new(),
     };
     let transactional = constraints.transactional || defaults.is_some_and(|d| d.transactional);
     let found = window.validate().err().unwrap_or_default();

@@ -48,6 +48,7 @@ fn bench(holdout_share: f64) -> Bench {
             deadline_at: at(NOW_MS + 24 * HOUR_MS),
             quiet: Vec::new(),
             blocked_days: Vec::new(),
+            full_hours: Vec::new(),
         },
         zone: Zone::utc(),
     }

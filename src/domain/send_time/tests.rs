@@ -20,6 +20,7 @@ fn week() -> SendWindow {
         deadline_at: at("2024-01-08T00:00:00Z"),
         quiet: Vec::new(),
         blocked_days: Vec::new(),
+        full_hours: Vec::new(),
     }
 }
 
@@ -266,6 +267,7 @@ fn the_best_hour_keeps_its_local_time_when_the_clocks_change() {
             deadline_at: noon + 36.hours(),
             quiet: Vec::new(),
             blocked_days: vec![date.yesterday().unwrap(), date.tomorrow().unwrap()],
+            full_hours: Vec::new(),
         };
         let mut model = model.clone();
         // Only the night after the change is active: five in the morning of that day.
@@ -352,6 +354,7 @@ proptest! {
             deadline_at: week().earliest_at + (start + length).seconds(),
             quiet: vec![quiet],
             blocked_days: Vec::new(),
+            full_hours: Vec::new(),
         };
         let zone = Zone::parse("America/New_York").unwrap();
         let model = SendTimeModel::default();

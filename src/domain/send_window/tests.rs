@@ -20,6 +20,7 @@ fn window(earliest_at: &str, hours: i64, quiet: &[(u16, u16)]) -> SendWindow {
             })
             .collect(),
         blocked_days: Vec::new(),
+        full_hours: Vec::new(),
     }
 }
 

@@ -238,6 +238,9 @@ fn why_not(reason: DoNotSend) -> String {
         DoNotSend::NoAllowedTime => {
             "Quiet hours and blocked dates leave no allowed instant before the deadline."
         }
+        DoNotSend::CapacityFull => {
+            "Every allowed hour before the deadline is full; raise sender_capacity or move the deadline."
+        }
     }
     .to_owned()
 }
@@ -247,6 +250,7 @@ fn do_not_send(reason: DoNotSend) -> wire::DoNotSendReason {
         DoNotSend::FrequencyCap => wire::DoNotSendReason::FrequencyCap,
         DoNotSend::Suppressed => wire::DoNotSendReason::Suppressed,
         DoNotSend::NoAllowedTime => wire::DoNotSendReason::NoAllowedTime,
+        DoNotSend::CapacityFull => wire::DoNotSendReason::CapacityFull,
     }
 }
 
@@ -277,6 +281,7 @@ fn refusal_word(reason: DoNotSend) -> &'static str {
         DoNotSend::FrequencyCap => "frequency_cap",
         DoNotSend::Suppressed => "suppressed",
         DoNotSend::NoAllowedTime => "no_allowed_time",
+        DoNotSend::CapacityFull => "capacity_full",
     }
 }
 

@@ -23,6 +23,9 @@ pub const HOURS: &[u8] = b"h";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
 
+/// Prefix of all hours for which mails are planned under a capacity.
+pub const SEND_PLANS: &[u8] = b"w";
+
 fn tenant_key(prefix: &[u8], tenant: TenantId) -> Vec<u8> {
     let mut key = Vec::with_capacity(40);
     key.extend_from_slice(prefix);
@@ -87,6 +90,20 @@ pub fn timeline(tenant: TenantId, slot: TimelineSlot) -> Vec<u8> {
     key.extend_from_slice(&slot.variant.0.to_be_bytes());
     key.push(lane_byte(slot.lane));
     key.extend_from_slice(&(slot.hour as u32 ^ 1 << 31).to_be_bytes());
+    key
+}
+
+/// All hours for which mails of an experiment are planned.
+pub fn send_plan_of(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(SEND_PLANS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
+/// An hour for which mails of an experiment are planned; hours since 1970.
+pub fn send_plan(tenant: TenantId, experiment: ExperimentUid, hour: i64) -> Vec<u8> {
+    let mut key = send_plan_of(tenant, experiment);
+    key.extend_from_slice(&(hour as u64 ^ 1 << 63).to_be_bytes());
     key
 }
 
@@ -196,6 +213,15 @@ pub mod parse {
                 hour,
             },
         ))
+    }
+
+    /// A planned hour's key.
+    pub fn send_plan(key: &[u8]) -> Option<(TenantId, ExperimentUid, i64)> {
+        let mut parts = Parts(key.strip_prefix(SEND_PLANS)?);
+        let tenant = parts.tenant()?;
+        let experiment = ExperimentUid(u64::from_be_bytes(parts.take()?));
+        let hour = (u64::from_be_bytes(parts.take()?) ^ 1 << 63) as i64;
+        Some((tenant, experiment, hour))
     }
 
     /// An activity hour's key.

@@ -1,0 +1,56 @@
+//! Predicting when to send: the same rules as a decision, nothing recorded.
+use crate::app::{App, AppError};
+use crate::domain::name::Slug;
+use crate::domain::recipient::{ConsentLevel, DoNotSend};
+use crate::domain::send_time::PredictRequest as ModelRequest;
+
+use super::capacity;
+use super::question::{PredictRequest, Predicted};
+use super::resolve::window;
+
+impl App {
+    /// When to send; records nothing.
+    pub async fn predict_send_time(&self, request: &PredictRequest) -> Result<Predicted, AppError> {
+        let now = self.now();
+        let named = |id: &Slug| {
+            let live = self.registry.by_name(request.tenant, id);
+            live.ok_or_else(|| AppError::no_experiment(id.as_str()))
+        };
+        let live = request.experiment.as_ref().map(named).transpose()?;
+        let experiment = live.as_ref().map(|live| live.experiment());
+        let (mut window, transactional) = window(&request.constraints, experiment.as_deref(), now)?;
+        if let Some(live) = live {
+            capacity::close_full_hours(&live, &mut window);
+        }
+        let start = self
+            .start(self.address(request.tenant, &request.recipient_id), now)
+            .await?;
+        let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
+        let earliest_at = window.earliest_at;
+        let personal = self.allowed(&start.recipient.consent).timing == ConsentLevel::Individual;
+        let model = self.model.load();
+        let question = ModelRequest {
+            window: &window,
+            zone: &zone,
+            goal: request.goal,
+            jitter: 0,
+            campaign_level: 1.0,
+            want_candidates: request.full,
+        };
+        let answer = if transactional {
+            Ok((earliest_at, None))
+        } else {
+            let predicted = model.predict(personal.then_some(&start.recipient.activity), question);
+            predicted
+                .map(|prediction| (prediction.send_at, Some(prediction)))
+                .map_err(|_| DoNotSend::NoAllowedTime)
+        };
+        Ok(Predicted {
+            answer,
+            earliest_at,
+            zone,
+            zone_source,
+            transactional,
+        })
+    }
+}
