@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::experiment::{Experiment, ExperimentState, Objective};
 use crate::domain::name::{ExperimentUid, Slug, TenantId};
 use crate::domain::posterior::Prior;
-use crate::domain::snapshot::{Beliefs, Snapshot, default_curve};
+use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
 
 use super::ledger::Sums;
 
@@ -54,7 +54,7 @@ struct Index {
     by_uid: HashMap<ExperimentUid, Arc<Live>>,
 }
 
-/// The rate that a tenant's experiments can be expected to have.
+/// The rate of a kind of response that a tenant's experiments can be expected to have.
 pub type ExpectedRate<'a> = dyn Fn(TenantId, Objective) -> f64 + 'a;
 
 // === impl Live ===
@@ -69,7 +69,7 @@ impl Live {
         now: Timestamp,
     ) -> Self {
         let cells = sums.clone().due(now);
-        let beliefs = beliefs(tenant, &experiment, expected);
+        let beliefs = beliefs(tenant, expected);
         let snapshot = Snapshot::build(Arc::new(experiment), &cells, &beliefs, 1, now);
         Self {
             tenant,
@@ -113,6 +113,20 @@ impl Live {
         true
     }
 
+    /// Rates of the kinds of response with enough trials: of the objective's own kind, and of others that are reported at all.
+    fn response_rates(&self, now: Timestamp) -> Vec<(Objective, f64)> {
+        let counted = self.experiment().settings.objective.counted();
+        let mut sums = self.sums();
+        [Objective::Click, Objective::Open, Objective::Conversion]
+            .into_iter()
+            .filter_map(|response| {
+                let (trials, successes) = sums.overall(response, &default_curve(response), now);
+                let known = trials >= RATE_TRIALS_MIN && (response == counted || successes > 0.0);
+                known.then(|| (response, successes / trials))
+            })
+            .collect()
+    }
+
     /// Replaces the configuration and answers by it from now on.
     pub fn rebuild(
         &self,
@@ -121,7 +135,7 @@ impl Live {
         expected: &ExpectedRate<'_>,
     ) {
         let cells = self.sums().due(now);
-        let beliefs = beliefs(self.tenant, &experiment, expected);
+        let beliefs = beliefs(self.tenant, expected);
         let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
         self.snapshot.store(Arc::new(Snapshot::build(
             experiment, &cells, &beliefs, version, now,
@@ -129,16 +143,24 @@ impl Live {
     }
 }
 
-/// A weak prior at the tenant's rate; never so weak that its shape falls below what the quadrature takes.
-fn beliefs(tenant: TenantId, experiment: &Experiment, expected: &ExpectedRate<'_>) -> Beliefs {
-    let objective = experiment.settings.objective;
-    let mean = expected(tenant, objective);
+/// What is believed of a tenant's mails.
+pub fn beliefs(tenant: TenantId, expected: &ExpectedRate<'_>) -> Beliefs {
+    let belief = |response| Belief {
+        prior: weak_prior(expected(tenant, response)),
+        curve: default_curve(response),
+    };
     Beliefs {
-        prior: Prior {
-            mean,
-            weight: (0.25 / mean).max(10.0),
-        },
-        curve: default_curve(objective),
+        open: belief(Objective::Open),
+        click: belief(Objective::Click),
+        conversion: belief(Objective::Conversion),
+    }
+}
+
+/// A weak prior at the tenant's rate; never so weak that its shape falls below what the quadrature takes.
+fn weak_prior(mean: f64) -> Prior {
+    Prior {
+        mean,
+        weight: (0.25 / mean).max(10.0),
     }
 }
 
@@ -213,7 +235,10 @@ impl Registry {
     /// The rate that a tenant's experiments with this objective can be expected to have, as last learned.
     pub fn expected_rate(&self, tenant: TenantId, objective: Objective) -> f64 {
         let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let learned = rates.by_objective.get(&(tenant, objective)).copied();
+        let learned = rates
+            .by_objective
+            .get(&(tenant, objective.counted()))
+            .copied();
         learned.unwrap_or_else(|| published_rate(objective))
     }
 
@@ -228,16 +253,12 @@ impl Registry {
         }
         let mut sums: HashMap<(TenantId, Objective), (f64, f64)> = HashMap::new();
         for live in self.lives() {
-            let objective = live.experiment().settings.objective;
-            let (trials, successes) =
-                live.sums()
-                    .overall(objective, &default_curve(objective), now);
-            if trials >= RATE_TRIALS_MIN {
-                let published = 2.0 * published_rate(objective);
+            for (response, rate) in live.response_rates(now) {
+                let published = 2.0 * published_rate(response);
                 let sum = sums
-                    .entry((live.tenant, objective))
+                    .entry((live.tenant, response))
                     .or_insert((published, 2.0));
-                *sum = (sum.0 + (successes / trials).clamp(1e-4, 0.99), sum.1 + 1.0);
+                *sum = (sum.0 + rate.clamp(1e-4, 0.99), sum.1 + 1.0);
             }
         }
         let by_objective = sums.into_iter().map(|(of, (sum, count))| (of, sum / count));
@@ -250,9 +271,9 @@ impl Registry {
 
 /// Rates before a tenant has experiments of its own: common levels of campaigns.
 fn published_rate(objective: Objective) -> f64 {
-    match objective {
-        Objective::Click => 0.02,
+    match objective.counted() {
         Objective::Open => 0.2,
         Objective::Conversion => 0.005,
+        _ => 0.02,
     }
 }

@@ -4,19 +4,19 @@
 use jiff::Timestamp;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
+use crate::domain::beliefs::Beliefs;
 use crate::domain::cell::{Cell, CellId, Lane};
-use crate::domain::delay::DelayCurve;
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, VariantState};
-use crate::domain::exposure::Exposure;
 use crate::domain::name::{Slug, TenantId, VariantIndex};
-use crate::domain::posterior::{CellCounts, posterior, reporting_prior};
-use crate::domain::quadrature::{BestArm, best_arm};
-use crate::domain::shape::{BetaShape, Interval};
-use crate::domain::snapshot::{Snapshot, Table, default_curve};
+use crate::domain::posterior::{CellCounts, Posterior, best_posterior};
+use crate::domain::quadrature::BestArm;
+use crate::domain::shape::Interval;
+use crate::domain::snapshot::{Snapshot, Table};
+use crate::domain::standing::{Observed, Purpose, Standing, Terms};
 use crate::domain::timeline::HourCounts;
 
-use super::{App, AppError};
+use super::{App, AppError, registry};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,29 +85,10 @@ pub struct HoldoutResults {
     pub effective_trials: f64,
     /// Successes in it.
     pub successes: f64,
-    /// Rate of the objective under the policy, per effective trial, 0 to 1.
-    pub policy_rate: f64,
-}
-
-// === impl HoldoutResults ===
-
-impl HoldoutResults {
-    /// Rate of the objective in the holdout, per effective trial, 0 to 1.
-    pub fn rate(&self) -> f64 {
-        effective_rate(self.successes, self.effective_trials)
-    }
-}
-
-/// Successes per effective trial, 0 when there are none of either.
-///
-/// Just after a send hardly any trial is effective yet, so early successes may outnumber them; a mail succeeds at most once, so
-/// what has succeeded is no longer pending.
-fn effective_rate(successes: f64, effective_trials: f64) -> f64 {
-    if successes > 0.0 {
-        successes / effective_trials.max(successes)
-    } else {
-        0.0
-    }
+    /// What its mails brought on average: the objective's rate, value or utility.
+    pub observed: Observed,
+    /// The same of the mails under the policy.
+    pub policy: Observed,
 }
 
 /// Whether the variants got the shares that were decided.
@@ -129,79 +110,77 @@ impl App {
         let snapshot = live.snapshot();
         let now = self.now();
         let objective = snapshot.experiment.settings.objective;
-        let expected_rate = self.registry.expected_rate(tenant, objective);
+        let beliefs = registry::beliefs(tenant, &|tenant, objective| {
+            self.registry.expected_rate(tenant, objective)
+        });
         let mut sums = live.sums();
         let cells = sums.due(now);
         let facts: Vec<Facts> = (0..snapshot.experiment.variants.len())
             .map(|at| VariantIndex(at as u16))
-            .map(|variant| Facts {
-                variant,
-                exposure: pooled(&cells, &snapshot.experiment, |id| {
-                    id.variant == variant && id.lane == Lane::Policy
-                }),
-                planned_trials: sums.planned_trials(variant, objective),
-                counts: sums.counts(variant, Lane::Policy),
+            .map(|variant| {
+                let of_variant = |id: &CellId| id.variant == variant && id.lane == Lane::Policy;
+                let cell = pooled(&cells, of_variant);
+                Facts {
+                    variant,
+                    trials: cell.objective(objective).trials,
+                    cell,
+                    planned_trials: sums.planned_trials(variant, objective),
+                    counts: sums.counts(variant, Lane::Policy),
+                }
             })
             .collect();
         drop(sums);
-        let held = pooled(&cells, &snapshot.experiment, |id| id.lane == Lane::Holdout);
-        Ok(assemble(&snapshot, facts, &held, expected_rate, now))
+        let held = pooled(&cells, |id| id.lane == Lane::Holdout);
+        Ok(assemble(&snapshot, facts, &held, &beliefs, now))
     }
 }
 
 /// What was counted of one variant.
 struct Facts {
     variant: VariantIndex,
-    exposure: Exposure,
+    cell: Cell,
+    trials: f64,
     planned_trials: f64,
     counts: HourCounts,
 }
 
-fn pooled(
-    cells: &BTreeMap<CellId, Cell>,
-    experiment: &Experiment,
-    of: impl Fn(&CellId) -> bool,
-) -> Exposure {
-    let mut sum = Exposure::default();
+fn pooled(cells: &BTreeMap<CellId, Cell>, of: impl Fn(&CellId) -> bool) -> Cell {
+    let mut sum = Cell::default();
     cells
         .iter()
         .filter(|(id, _)| of(id))
-        .for_each(|(_, cell)| sum.add(cell.objective(experiment.settings.objective)));
+        .for_each(|(_, cell)| sum.merge(cell));
     sum
 }
 
 fn assemble(
     snapshot: &Snapshot,
     facts: Vec<Facts>,
-    held: &Exposure,
-    expected_rate: f64,
+    held: &Cell,
+    beliefs: &Beliefs,
     as_of: Timestamp,
 ) -> Results {
     let experiment = snapshot.experiment.clone();
-    let curve = default_curve(experiment.settings.objective);
-    let counts: Vec<CellCounts> = facts
-        .iter()
-        .map(|fact| CellCounts::of(&fact.exposure, &curve))
-        .collect();
-    let prior = reporting_prior(expected_rate, &counts);
-    let posteriors: Vec<BetaShape> = facts
-        .iter()
-        .map(|fact| posterior(prior, &fact.exposure, &curve))
-        .collect();
+    let terms = Terms {
+        settings: &experiment.settings,
+        beliefs,
+        purpose: Purpose::Reporting,
+    };
+    let cells: Vec<Cell> = facts.iter().map(|fact| fact.cell.clone()).collect();
+    let standings = terms.standings(&cells);
     let live = live_positions(&experiment);
-    let alive: Vec<BetaShape> = live
+    let alive: Vec<Posterior> = live
         .iter()
-        .filter_map(|at| posteriors.get(*at).copied())
+        .filter_map(|at| standings.get(*at).map(|standing| standing.posterior))
         .collect();
-    let best = best_arm(&alive);
-    let rows = facts.iter().zip(&posteriors).zip(&counts).enumerate();
+    let best = best_posterior(&alive);
+    let rows = facts.iter().zip(&standings).enumerate();
     let variants: Vec<VariantResults> = rows
-        .map(|(at, ((fact, posterior), counts))| {
+        .map(|(at, (fact, of_fact))| {
             let standing = live.iter().position(|live| *live == at);
             shown(
                 fact,
-                posterior,
-                counts,
+                of_fact,
                 &best,
                 standing,
                 snapshot.everyone().map(AsRef::as_ref),
@@ -211,13 +190,13 @@ fn assemble(
     let of_live = || live.iter().filter_map(|at| Some((*at, variants.get(*at)?)));
     let leader = of_live().max_by(|(_, one), (_, other)| one.mean.total_cmp(&other.mean));
     let relative_loss = leader.map_or(1.0, |(_, leader)| {
-        leader.expected_loss / leader.mean.max(1e-12)
+        leader.expected_loss / leader.mean.abs().max(1e-12)
     });
     let matured = of_live().all(|(_, variant)| variant.effective_trials >= SAFE_TRIALS);
     let leader = leader.map(|(at, _)| at);
     Results {
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
-        holdout: holdout(held, &counts, &curve),
+        holdout: holdout(&terms, held, &cells),
         ratio: sample_ratio(&variants),
         experiment,
         as_of,
@@ -238,8 +217,7 @@ fn live_positions(experiment: &Experiment) -> Vec<usize> {
 /// One variant; `standing` is its position among the live ones, none for those that are not.
 fn shown(
     fact: &Facts,
-    posterior: &BetaShape,
-    counts: &CellCounts,
+    Standing { posterior, counts }: &Standing,
     best: &BestArm,
     standing: Option<usize>,
     table: Option<&Table>,
@@ -255,7 +233,7 @@ fn shown(
         probability_best: of(&best.probability).unwrap_or(0.0),
         expected_loss: of(&best.expected_loss).unwrap_or(loss_if_chosen),
         share: share.unwrap_or(0.0),
-        trials: fact.exposure.trials.max(0.0),
+        trials: fact.trials.max(0.0),
         effective_trials: counts.trials,
         planned_trials: fact.planned_trials.max(0.0),
         successes: counts.successes,
@@ -263,15 +241,17 @@ fn shown(
     }
 }
 
-fn holdout(held: &Exposure, policy: &[CellCounts], curve: &DelayCurve) -> HoldoutResults {
-    let (trials, successes) = policy.iter().fold((0.0, 0.0), |(n, s), counts| {
-        (n + counts.trials, s + counts.successes)
-    });
+fn holdout(terms: &Terms<'_>, held: &Cell, policy: &[Cell]) -> HoldoutResults {
+    let mut all = Cell::default();
+    policy.iter().for_each(|cell| all.merge(cell));
+    let exposure = held.objective(terms.settings.objective);
+    let counts = CellCounts::of(exposure, &terms.belief().curve);
     HoldoutResults {
-        trials: held.trials.max(0.0),
-        effective_trials: CellCounts::of(held, curve).trials,
-        successes: held.successes.max(0.0),
-        policy_rate: effective_rate(successes, trials),
+        trials: exposure.trials.max(0.0),
+        effective_trials: counts.trials,
+        successes: counts.successes,
+        observed: terms.observed(held),
+        policy: terms.observed(&all),
     }
 }
 
@@ -343,13 +323,6 @@ mod tests {
     fn a_variant_whose_mails_do_not_leave_raises_the_alarm() {
         assert!(sample_ratio(&[variant(1000, 900), variant(1000, 500)]).alarm);
         assert!(!sample_ratio(&[variant(1000, 900), variant(300, 268)]).alarm);
-    }
-
-    #[test]
-    fn a_rate_is_at_most_one_even_when_successes_come_before_their_trials_count() {
-        assert_eq!(effective_rate(1.0, 0.0003), 1.0);
-        assert_eq!(effective_rate(5.0, 100.0), 0.05);
-        assert_eq!(effective_rate(0.0, 0.0), 0.0);
     }
 
     #[test]

@@ -105,12 +105,12 @@ impl Cell {
         }
     }
 
-    /// The exposure of an objective.
+    /// The exposure of the responses that an objective counts.
     pub fn objective(&self, objective: Objective) -> &Exposure {
-        match objective {
-            Objective::Click => &self.click,
+        match objective.counted() {
             Objective::Open => &self.open,
             Objective::Conversion => &self.conversion,
+            _ => &self.click,
         }
     }
 

@@ -105,6 +105,10 @@ pub enum Objective {
     Open,
     /// A conversion.
     Conversion,
+    /// The sum of conversion values per mail.
+    Value,
+    /// What responses are worth less what harm costs, per mail.
+    Utility,
 }
 
 /// One campaign or an always-on flow.
@@ -163,6 +167,24 @@ pub enum LifecycleError {
     /// There are too many variants.
     #[error("an experiment has at most {VARIANTS_MAX} variants, retired ones included")]
     TooManyVariants,
+}
+
+// === impl Objective ===
+
+impl Objective {
+    /// Whether it is the rate of one kind of response.
+    pub fn is_rate(self) -> bool {
+        self.counted() == self
+    }
+
+    /// The kind of response whose trials and successes are shown for it: conversions behind a value, clicks behind a utility, else itself.
+    pub fn counted(self) -> Self {
+        match self {
+            Self::Value => Self::Conversion,
+            Self::Utility => Self::Click,
+            Self::Click | Self::Open | Self::Conversion => self,
+        }
+    }
 }
 
 // === impl Experiment ===

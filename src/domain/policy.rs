@@ -12,8 +12,8 @@ mod uniform;
 use serde::{Deserialize, Serialize};
 
 use self::horizon::Progress;
+use super::posterior::Posterior;
 use super::quadrature::BestArm;
-use super::shape::BetaShape;
 
 /// Why the parameters of a policy cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -64,7 +64,7 @@ pub enum Policy {
 #[derive(Clone, Copy, Debug)]
 pub struct Arms<'a> {
     /// Posteriors, in the order of the arms.
-    pub posteriors: &'a [BetaShape],
+    pub posteriors: &'a [Posterior],
     /// Who is best under them.
     pub best: &'a BestArm,
     /// How far the campaign has come.
@@ -112,6 +112,7 @@ fn normalised(weights: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::shape::BetaShape;
     use proptest::prelude::*;
 
     fn best(probability: Vec<f64>) -> BestArm {
@@ -123,7 +124,7 @@ mod tests {
     }
 
     fn chosen(policy: &Policy, chances: Vec<f64>) -> Vec<f64> {
-        let posteriors = vec![BetaShape::clamped(1.0, 1.0); chances.len()];
+        let posteriors = vec![Posterior::from(BetaShape::clamped(1.0, 1.0)); chances.len()];
         let best = best(chances);
         policy.probabilities(&Arms {
             posteriors: &posteriors,

@@ -3,13 +3,22 @@
 //! Invariant: every function returns a valid shape or a number in its stated range, whatever the counts. Where the counts
 //! come from, and what is decided, is left to others.
 
+mod family;
 mod pooling;
+mod proxy;
+mod utility;
+mod value;
+
+pub use family::{Posterior, UtilityPosterior, ValuePosterior, best_posterior};
 
 pub use pooling::{
     CellCounts, CellEvidence, CellPool, KAPPA_MAX, KAPPA_MIN, KAPPA_START, PoolLevels,
     campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, reporting_kappa,
     reporting_prior,
 };
+pub use proxy::{Follower, PROXY_LEADS_MIN, proxy_priors};
+pub use utility::{Outcome, Stage, harm_prior, utility_posterior};
+pub use value::{OrderSums, ValueBelief, value_belief, value_posterior};
 
 use serde::{Deserialize, Serialize};
 

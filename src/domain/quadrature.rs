@@ -6,6 +6,7 @@
 pub mod cumulative;
 pub mod density;
 pub mod legendre;
+pub mod log_gamma;
 pub mod logit_beta;
 
 use density::{Density, Support};

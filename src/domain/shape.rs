@@ -3,6 +3,8 @@
 //! Invariant: both shapes are finite and within [`SHAPE_MIN`] to [`SHAPE_MAX`], so that no method can fail.
 //! Sound up to the largest shapes, where statrs 0.19's incomplete beta function is not (its issue 434).
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::quadrature::Arm;
 use crate::domain::quadrature::cumulative::{cumulative, quantile};
 use crate::domain::quadrature::logit_beta::{LogitBeta, sigmoid};
@@ -24,8 +26,8 @@ pub enum ShapeError {
     },
 }
 
-/// An interval of rates, `low <= high`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An interval of rates or values, `low <= high`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
@@ -34,7 +36,8 @@ pub struct Interval {
 }
 
 /// Beta(alpha, beta): the posterior of a rate in (0, 1).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "(f64, f64)", into = "(f64, f64)")]
 pub struct BetaShape {
     alpha: f64,
     beta: f64,
@@ -135,6 +138,20 @@ impl BetaShape {
             low: self.quantile(tail),
             high: self.quantile(1.0 - tail),
         }
+    }
+}
+
+impl TryFrom<(f64, f64)> for BetaShape {
+    type Error = ShapeError;
+
+    fn try_from((alpha, beta): (f64, f64)) -> Result<Self, ShapeError> {
+        Self::new(alpha, beta)
+    }
+}
+
+impl From<BetaShape> for (f64, f64) {
+    fn from(shape: BetaShape) -> Self {
+        (shape.alpha, shape.beta)
     }
 }
 

@@ -8,38 +8,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::cell::{Cell, CellId, Context};
-use crate::domain::delay::DelayCurve;
-use crate::domain::experiment::{Experiment, Objective};
+use crate::domain::experiment::Experiment;
 use crate::domain::name::VariantIndex;
-use crate::domain::posterior::Prior;
+use crate::domain::standing::Terms;
 
 mod evidence;
 mod pools;
 mod rule;
 mod table;
 
+pub use crate::domain::beliefs::{Belief, Beliefs, default_curve};
 pub use table::{Candidate, ChoiceLevel, Table};
 
 use evidence::Evidence;
+use pools::Pools;
 use rule::Rule;
-
-/// What is believed before an experiment's own data.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Beliefs {
-    /// Prior of every variant's rate.
-    pub prior: Prior,
-    /// How fast responses arrive.
-    pub curve: DelayCurve,
-}
-
-/// The curve that is used before a tenant's own is learned.
-pub fn default_curve(objective: Objective) -> DelayCurve {
-    match objective {
-        Objective::Click => DelayCurve::default_click(),
-        Objective::Open => DelayCurve::default_open(),
-        Objective::Conversion => DelayCurve::default_conversion(),
-    }
-}
 
 /// An experiment with its tables as of one instant.
 #[derive(Clone, Debug)]
@@ -66,15 +49,26 @@ impl Snapshot {
         version: u64,
         as_of: Timestamp,
     ) -> Self {
-        let evidence = Evidence::of(&experiment, cells);
+        let evidence = Evidence::of(experiment.settings.objective, cells);
         let live = experiment.live_variants();
         let rule = Rule::of(&experiment, evidence.sends());
-        let beliefs = &rule.beliefs(&live, &evidence, beliefs);
-        let everyone = Table::everyone(&rule, &live, &evidence, beliefs).map(Arc::new);
+        let pooled: Vec<Cell> = live.iter().map(|v| evidence.pooled(*v)).collect();
+        let terms = Terms {
+            settings: &experiment.settings,
+            beliefs,
+            purpose: rule.purpose(),
+        };
+        let everyone = Table::everyone(&rule, &live, &terms.standings(&pooled)).map(Arc::new);
         let contexts = match evidence.contexts.as_slice() {
             [] => BTreeMap::new(),
+            // Values and utilities are too noisy to tell contexts apart: everyone's table answers.
+            _ if !experiment.settings.objective.is_rate() => BTreeMap::new(),
             [only] if *only == Context::default() => BTreeMap::new(),
-            contexts => Table::by_context(&rule, &live, contexts, &evidence, beliefs),
+            contexts => {
+                let priors = terms.rate_priors(&pooled);
+                let pools = Pools::of(&live, contexts, &evidence, &terms, &priors);
+                Table::by_context(&rule, &live, contexts, &evidence, &pools)
+            }
         };
         Self {
             experiment,

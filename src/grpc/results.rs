@@ -111,15 +111,15 @@ fn holdout_wire(holdout: &HoldoutResults, share: f64) -> wire::HoldoutResults {
         trials,
         effective_trials,
         successes,
-        policy_rate,
+        observed,
+        policy,
     } = *holdout;
-    let rate = holdout.rate();
     wire::HoldoutResults {
         share,
         trials,
         effective_trials,
         successes,
-        rate,
-        policy_rate,
+        rate: observed.mean,
+        policy_rate: policy.mean,
     }
 }

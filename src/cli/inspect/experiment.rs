@@ -48,7 +48,7 @@ fn beliefs(results: &Results) -> String {
         to: variants
             .iter()
             .map(|variant| variant.interval.high)
-            .fold(0.0, f64::max),
+            .fold(f64::NEG_INFINITY, f64::max),
         characters: 20,
     };
     let rows: Vec<[String; 5]> = variants
@@ -58,8 +58,8 @@ fn beliefs(results: &Results) -> String {
             [
                 variant_name(results, variant),
                 whisker.draw([low, variant.mean, high]),
-                rate(variant.mean),
-                format!("{:.2}-{}", low * 100.0, rate(high)),
+                per_mail(results, variant.mean),
+                span(results, low, high),
                 format!(
                     "{:>6} {:<8}",
                     per_cent(variant.probability_best),
@@ -69,6 +69,23 @@ fn beliefs(results: &Results) -> String {
         })
         .collect();
     table(2, ["variant", "95 % interval", "mean", "", "best"], &rows)
+}
+
+/// What one mail brings: a rate as per cent, a value or utility as it is.
+fn per_mail(results: &Results, mean: f64) -> String {
+    if results.experiment.settings.objective.is_rate() {
+        rate(mean)
+    } else {
+        format!("{mean:.4}")
+    }
+}
+
+fn span(results: &Results, low: f64, high: f64) -> String {
+    if results.experiment.settings.objective.is_rate() {
+        format!("{:.2}-{}", low * 100.0, rate(high))
+    } else {
+        format!("{low:.4} to {high:.4}")
+    }
 }
 
 fn counted(results: &Results) -> String {
@@ -106,10 +123,10 @@ fn holdout(results: &Results) -> String {
     }
     format!(
         "holdout: {} of {} trials ({} effective) against {} under the policy",
-        rate(held.rate()),
+        per_mail(results, held.observed.mean),
         amount(held.trials),
         amount(held.effective_trials),
-        rate(held.policy_rate)
+        per_mail(results, held.policy.mean)
     )
 }
 
@@ -147,7 +164,7 @@ fn advice(results: &Results) -> String {
     if results.experiment.state == ExperimentState::Concluded {
         "concluded".to_owned()
     } else if results.safe_to_conclude {
-        format!("safe to conclude: with {leader_name} an expected {loss} of its rate is lost")
+        format!("safe to conclude: with {leader_name} an expected {loss} of what it brings is lost")
     } else if fewest < SAFE_TRIALS {
         format!(
             "not yet: every live variant needs {SAFE_TRIALS} effective trials, one has {}",
@@ -155,7 +172,7 @@ fn advice(results: &Results) -> String {
         )
     } else {
         format!(
-            "not yet: with {leader_name}, which leads, an expected {loss} of its rate would be\nlost; below {} it is safe",
+            "not yet: with {leader_name}, which leads, an expected {loss} of what it brings would be\nlost; below {} it is safe",
             per_cent(SAFE_RELATIVE_LOSS)
         )
     }
@@ -199,7 +216,8 @@ fn json(results: &Results) -> serde_json::Value {
             "trials": held.trials,
             "effective_trials": held.effective_trials,
             "successes": held.successes,
-            "policy_rate": held.policy_rate,
+            "rate": held.observed.mean,
+            "policy_rate": held.policy.mean,
         },
         "sample_ratio": { "p_value": results.ratio.p_value, "alarm": results.ratio.alarm },
         "relative_loss": results.relative_loss,

@@ -7,7 +7,7 @@ use crate::domain::name::RecipientKey;
 use crate::domain::posterior::Prior;
 use crate::domain::recipient::tests::touch;
 use crate::domain::send_window::QuietHours;
-use crate::domain::snapshot::Beliefs;
+use crate::domain::snapshot::{Belief, Beliefs};
 use std::collections::BTreeMap;
 
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -27,13 +27,13 @@ fn at(ms: i64) -> Timestamp {
 fn bench(holdout_share: f64) -> Bench {
     let mut experiment = campaign(3);
     experiment.settings.holdout_share = holdout_share;
-    let beliefs = Beliefs {
+    let beliefs = Beliefs::alike(Belief {
         prior: Prior {
             mean: 0.02,
             weight: 12.5,
         },
         curve: DelayCurve::default_click(),
-    };
+    });
     Bench {
         snapshot: Snapshot::build(
             Arc::new(experiment),

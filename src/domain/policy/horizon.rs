@@ -2,12 +2,11 @@
 //!
 //! Thompson sampling explores as if the campaign went on for ever. With R sends to come that can go to one challenger, the posterior
 //! mean of an arm of weight nu varies by about R / (R + nu) of its posterior variance; so arms are drawn from posteriors narrowed to that:
-//! `Beta(c a, c b)` with `c = 1 + nu / R`. Without data all arms stay alike, and a neglected arm keeps its full uncertainty.
+//! `Beta(c a, c b)` with `c = 1 + nu / R`, nu the trials that a posterior is worth. Without data all arms stay alike, and a neglected arm keeps its full uncertainty.
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::quadrature::best_arm;
-use crate::domain::shape::BetaShape;
+use crate::domain::posterior::{Posterior, best_posterior};
 
 use super::normalised;
 
@@ -48,26 +47,26 @@ impl Progress {
 }
 
 /// Probability that each arm is best under the narrowed posteriors, in the order of the arms; sums to one.
-pub fn probabilities(posteriors: &[BetaShape], progress: Progress) -> Vec<f64> {
+pub fn probabilities(posteriors: &[Posterior], progress: Progress) -> Vec<f64> {
     let budget = progress.budget();
-    let narrowed: Vec<BetaShape> = posteriors
+    let narrowed: Vec<Posterior> = posteriors
         .iter()
         .map(|posterior| narrow(posterior, budget))
         .collect();
-    normalised(best_arm(&narrowed).probability)
+    normalised(best_posterior(&narrowed).probability)
 }
 
-fn narrow(posterior: &BetaShape, budget: f64) -> BetaShape {
-    let scale = (1.0 + (posterior.alpha() + posterior.beta()) / budget).min(SCALE_MAX);
-    BetaShape::clamped(scale * posterior.alpha(), scale * posterior.beta())
+fn narrow(posterior: &Posterior, budget: f64) -> Posterior {
+    posterior.narrowed((1.0 + posterior.trials() / budget).min(SCALE_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::shape::BetaShape;
 
-    fn arms() -> [BetaShape; 2] {
-        [(20.0, 980.0), (30.0, 970.0)].map(|(a, b)| BetaShape::clamped(a, b))
+    fn arms() -> [Posterior; 2] {
+        [(20.0, 980.0), (30.0, 970.0)].map(|(a, b)| BetaShape::clamped(a, b).into())
     }
 
     fn share_of_worse(sends: f64, planned_sends: f64) -> f64 {
@@ -88,7 +87,7 @@ mod tests {
             shares.is_sorted_by(|early, late| early > late),
             "{shares:?}"
         );
-        let thompson = best_arm(&arms()).probability[0];
+        let thompson = best_posterior(&arms()).probability[0];
         assert!((shares[0] - thompson).abs() < 1e-3);
     }
 
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn without_data_all_arms_are_alike() {
-        let equal = [BetaShape::clamped(2.0, 98.0); 4];
+        let equal = [BetaShape::clamped(2.0, 98.0).into(); 4];
         for share in probabilities(&equal, Progress::default()) {
             assert!((share - 0.25).abs() < 1e-9);
         }

@@ -108,15 +108,16 @@ pub fn pooled_cell_posterior(pool: &CellPool, cell: &Exposure, curve: &DelayCurv
 /// Fits rates and levels to `cells[variant][segment]` by indirect standardisation in four alternating sweeps:
 /// `mu_k = (a0 + sum_s S_sk) / (w0 + sum_s n_sk r_s)`, `r_s = (O_s + 10) / (E_s + 10)` with `E_s = sum_k n_sk mu_k`.
 ///
-/// Missing cells count as empty.
-pub fn pool_levels(cells: &[Vec<CellCounts>], prior: Prior) -> PoolLevels {
+/// One prior per variant, which gives a0 and w0. Missing cells count as empty.
+pub fn pool_levels(cells: &[Vec<CellCounts>], priors: &[Prior]) -> PoolLevels {
     let segments = cells.iter().map(Vec::len).max().unwrap_or(0);
     let mut segment_levels = vec![1.0; segments];
     let mut arm_rates = Vec::new();
     for _ in 0..LEVEL_SWEEPS {
         arm_rates = cells
             .iter()
-            .map(|row| arm_rate(row, &segment_levels, prior))
+            .zip(priors)
+            .map(|(row, prior)| arm_rate(row, &segment_levels, *prior))
             .collect();
         segment_levels = (0..segments)
             .map(|segment| segment_level(cells, segment, &arm_rates))

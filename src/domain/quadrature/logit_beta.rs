@@ -162,7 +162,7 @@ fn softplus(t: f64) -> f64 {
 
 /// `ln Gamma(z) - ((z - 1/2) ln z - z + ln(2 pi)/2)` for positive `z`, to 1e-15 (Abramowitz and Stegun 6.1.41; below
 /// 10 shifted up by the recurrence of Gamma).
-fn stirling_remainder(z: f64) -> f64 {
+pub(super) fn stirling_remainder(z: f64) -> f64 {
     let mut shifted = z;
     let mut correction = 0.0;
     while shifted < 10.0 {

@@ -2,12 +2,16 @@
 //!
 //! Invariant: one row per live variant, one column per context, in the order given. The formulas are left to `posterior`.
 use crate::domain::cell::Context;
+use crate::domain::delay::DelayCurve;
+use crate::domain::exposure::Exposure;
 use crate::domain::name::VariantIndex;
 use crate::domain::posterior::{
-    CellCounts, CellEvidence, CellPool, PoolLevels, estimate_kappa, pool_levels,
+    CellCounts, CellEvidence, CellPool, PoolLevels, Prior, estimate_kappa, pool_levels,
+    pooled_cell_posterior,
 };
+use crate::domain::shape::BetaShape;
+use crate::domain::standing::Terms;
 
-use super::Beliefs;
 use super::evidence::Evidence;
 
 /// From this share of a posterior's weight on, a cell's own data count as material.
@@ -18,6 +22,7 @@ pub struct Pools {
     rows: Vec<Vec<CellCounts>>,
     levels: PoolLevels,
     kappa: f64,
+    curve: DelayCurve,
 }
 
 // === impl Pools ===
@@ -28,22 +33,25 @@ impl Pools {
         live: &[VariantIndex],
         contexts: &[Context],
         evidence: &Evidence,
-        beliefs: &Beliefs,
+        terms: &Terms<'_>,
+        priors: &[Prior],
     ) -> Self {
+        let curve = terms.belief().curve;
         let row = |variant: &VariantIndex| {
             let counts = contexts
                 .iter()
-                .map(|context| evidence.counts(*variant, *context, &beliefs.curve));
+                .map(|context| evidence.counts(*variant, *context, &curve));
             counts.collect()
         };
         let rows: Vec<Vec<CellCounts>> = live.iter().map(row).collect();
-        let levels = pool_levels(&rows, beliefs.prior);
+        let levels = pool_levels(&rows, priors);
         let fitted_parameters = live.len() + contexts.len();
         let kappa = estimate_kappa(&against_expectation(&rows, &levels), fitted_parameters);
         Self {
             rows,
             levels,
             kappa,
+            curve,
         }
     }
 
@@ -61,8 +69,12 @@ impl Pools {
         cells.map(|cell| cell.trials).sum()
     }
 
-    /// What the prior of one cell is made of.
-    pub fn pool(&self, row: usize, at: usize) -> CellPool {
+    /// The posterior of one cell from its own data and what it leans on.
+    pub fn posterior(&self, row: usize, at: usize, own: &Exposure) -> BetaShape {
+        pooled_cell_posterior(&self.pool(row, at), own, &self.curve)
+    }
+
+    fn pool(&self, row: usize, at: usize) -> CellPool {
         CellPool {
             arm_rate: self.levels.arm_rates.get(row).copied().unwrap_or(0.0),
             arm_trials: self.arm_trials(row),

@@ -2,13 +2,10 @@
 //!
 //! Invariant: fixed for one snapshot, so that a subset of candidates is drawn by the same rule as all of them.
 use crate::domain::experiment::Experiment;
-use crate::domain::name::VariantIndex;
 use crate::domain::policy::Policy;
 use crate::domain::policy::horizon::Progress;
-use crate::domain::posterior::{CellCounts, campaign_prior};
+use crate::domain::standing::Purpose;
 
-use super::Beliefs;
-use super::evidence::Evidence;
 use super::table::Candidate;
 
 /// How probabilities are made of posteriors, as of this snapshot.
@@ -42,22 +39,11 @@ impl Rule {
     }
 
     /// The horizon-scaled policy starts from the campaign's own level; the others from the tenant's.
-    pub fn beliefs(
-        &self,
-        live: &[VariantIndex],
-        evidence: &Evidence,
-        beliefs: &Beliefs,
-    ) -> Beliefs {
-        if self.policy != Policy::HorizonThompson {
-            return beliefs.clone();
-        }
-        let counts: Vec<CellCounts> = live
-            .iter()
-            .map(|variant| CellCounts::of(&evidence.pooled(*variant), &beliefs.curve))
-            .collect();
-        Beliefs {
-            prior: campaign_prior(beliefs.prior.mean, &counts),
-            curve: beliefs.curve,
+    pub fn purpose(&self) -> Purpose {
+        if self.policy == Policy::HorizonThompson {
+            Purpose::Campaign
+        } else {
+            Purpose::Deciding
         }
     }
 

@@ -10,11 +10,10 @@ use crate::domain::allocation::Allocation;
 use crate::domain::cell::Context;
 use crate::domain::name::VariantIndex;
 use crate::domain::policy::Arms;
-use crate::domain::posterior::{CellCounts, pooled_cell_posterior, posterior};
-use crate::domain::quadrature::{BestArm, best_arm};
-use crate::domain::shape::BetaShape;
+use crate::domain::posterior::{Posterior, best_posterior};
+use crate::domain::quadrature::BestArm;
+use crate::domain::standing::Standing;
 
-use super::Beliefs;
 use super::evidence::Evidence;
 use super::pools::Pools;
 use super::rule::Rule;
@@ -36,7 +35,7 @@ pub struct Candidate {
     /// The variant.
     pub variant: VariantIndex,
     /// Its posterior.
-    pub posterior: BetaShape,
+    pub posterior: Posterior,
     /// Trials corrected for answers still to come.
     pub effective_trials: f64,
     /// Successes.
@@ -63,20 +62,15 @@ impl Table {
     pub(super) fn everyone(
         rule: &Rule,
         live: &[VariantIndex],
-        evidence: &Evidence,
-        beliefs: &Beliefs,
+        standings: &[Standing],
     ) -> Option<Self> {
-        let candidate = |variant: &VariantIndex| {
-            let exposure = evidence.pooled(*variant);
-            let counts = CellCounts::of(&exposure, &beliefs.curve);
-            Candidate {
-                variant: *variant,
-                posterior: posterior(beliefs.prior, &exposure, &beliefs.curve),
-                effective_trials: counts.trials,
-                successes: counts.successes,
-            }
+        let candidate = |(variant, standing): (&VariantIndex, &Standing)| Candidate {
+            variant: *variant,
+            posterior: standing.posterior,
+            effective_trials: standing.counts.trials,
+            successes: standing.counts.successes,
         };
-        let candidates: Vec<Candidate> = live.iter().map(candidate).collect();
+        let candidates: Vec<Candidate> = live.iter().zip(standings).map(candidate).collect();
         let known = candidates
             .iter()
             .any(|candidate| candidate.effective_trials + candidate.successes >= 1.0);
@@ -94,9 +88,8 @@ impl Table {
         live: &[VariantIndex],
         contexts: &[Context],
         evidence: &Evidence,
-        beliefs: &Beliefs,
+        pools: &Pools,
     ) -> BTreeMap<Context, Arc<Table>> {
-        let pools = Pools::of(live, contexts, evidence, beliefs);
         let mut tables = BTreeMap::new();
         for (at, context) in contexts.iter().enumerate() {
             let candidates = live
@@ -107,11 +100,7 @@ impl Table {
                     let counts = pools.counts(row, at);
                     Candidate {
                         variant: *variant,
-                        posterior: pooled_cell_posterior(
-                            &pools.pool(row, at),
-                            &own,
-                            &beliefs.curve,
-                        ),
+                        posterior: pools.posterior(row, at, &own).into(),
                         effective_trials: counts.trials,
                         successes: counts.successes,
                     }
@@ -132,11 +121,11 @@ impl Table {
 
     /// The table of these candidates under a rule; none without candidates.
     pub(super) fn of(rule: &Rule, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
-        let posteriors: Vec<BetaShape> = candidates
+        let posteriors: Vec<Posterior> = candidates
             .iter()
             .map(|candidate| candidate.posterior)
             .collect();
-        let best = best_arm(&posteriors);
+        let best = best_posterior(&posteriors);
         let arms = Arms {
             posteriors: &posteriors,
             best: &best,

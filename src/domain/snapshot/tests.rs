@@ -1,19 +1,21 @@
 //! Tests of `snapshot`.
 use super::*;
 use crate::domain::cell::Lane;
+use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::tests::campaign;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{ExperimentUid, Slug};
 use crate::domain::policy::Policy;
+use crate::domain::posterior::Prior;
 
 fn beliefs() -> Beliefs {
-    Beliefs {
+    Beliefs::alike(Belief {
         prior: Prior {
             mean: 0.1,
             weight: 10.0,
         },
         curve: DelayCurve::instant(),
-    }
+    })
 }
 
 fn cell(variant: u16, segment: u8, lane: Lane, trials: f64, successes: f64) -> (CellId, Cell) {

@@ -111,6 +111,8 @@ fn objective(checks: &mut Checks, wire: i32) -> Objective {
     match checks.known::<wire::Objective>("experiment.objective", wire) {
         Some(wire::Objective::Open) => Objective::Open,
         Some(wire::Objective::Conversion) => Objective::Conversion,
+        Some(wire::Objective::Value) => Objective::Value,
+        Some(wire::Objective::Utility) => Objective::Utility,
         Some(wire::Objective::Click | wire::Objective::Unspecified) | None => Objective::Click,
     }
 }
@@ -138,7 +140,7 @@ fn attribution_window_ms(
 ) -> i64 {
     let limits = DurationLimits::seconds(3_600, ATTRIBUTION_HOURS_MAX * 3_600);
     let window = checks.duration("experiment.attribution_window", wire, limits);
-    let default_hours = if objective == Objective::Conversion {
+    let default_hours = if objective.counted() == Objective::Conversion {
         168
     } else {
         72

@@ -36,6 +36,8 @@ pub fn objective_wire(objective: Objective) -> wire::Objective {
         Objective::Click => wire::Objective::Click,
         Objective::Open => wire::Objective::Open,
         Objective::Conversion => wire::Objective::Conversion,
+        Objective::Value => wire::Objective::Value,
+        Objective::Utility => wire::Objective::Utility,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
 use crate::domain::name::VariantIndex;
 use crate::domain::posterior::Prior;
-use crate::domain::snapshot::{Beliefs, Snapshot, default_curve};
+use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
 use crate::lab::LabError;
 use crate::lab::campaign::{
     ATTRIBUTION_HOURS, answered, campaign, campaign_settings, decide, report, request_now,
@@ -51,14 +51,14 @@ impl Game<'_> {
     pub fn hermod_snapshots(&self, horizon: Horizon) -> Result<Vec<Tally>, LabError> {
         let experiment = campaign(self.world.rates.len(), self.settings(horizon))?;
         let experiment = Arc::new(experiment);
-        let beliefs = Beliefs {
+        let beliefs = Beliefs::alike(Belief {
             // The published level of clicks, from which a tenant without history starts.
             prior: Prior {
                 mean: 0.02,
                 weight: 12.5,
             },
             curve: default_curve(Objective::Click),
-        };
+        });
         let now = start();
         self.in_batches(|tallies| {
             let cells = matured_cells(&experiment, tallies, now);

@@ -73,7 +73,7 @@ fn levels_separate_variants_from_segments() {
         vec![cell(90_000.0, 0.2, 0.8), cell(10_000.0, 0.2, 1.2)],
         vec![cell(10_000.0, 0.3, 0.8), cell(90_000.0, 0.3, 1.2)],
     ];
-    let levels = pool_levels(&cells, TENANT);
+    let levels = pool_levels(&cells, &vec![TENANT; cells.len()]);
     let ratio = levels.arm_rates[1] / levels.arm_rates[0];
     assert!(levels.segment_levels[1] > levels.segment_levels[0]);
     // Raw rates are 0.168 and 0.348: a ratio of 2.07 where 1.5 is true; four sweeps come close.
@@ -82,7 +82,7 @@ fn levels_separate_variants_from_segments() {
 
 #[test]
 fn an_empty_pool_is_the_prior() {
-    let levels = pool_levels(&[vec![], vec![CellCounts::default()]], TENANT);
+    let levels = pool_levels(&[vec![], vec![CellCounts::default()]], &[TENANT; 2]);
     assert_eq!(levels.segment_levels, vec![1.0]);
     assert!(
         levels

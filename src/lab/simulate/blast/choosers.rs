@@ -14,7 +14,7 @@ use crate::domain::experiment::Experiment;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::VariantIndex;
 use crate::domain::posterior::Prior;
-use crate::domain::snapshot::{Beliefs, Snapshot};
+use crate::domain::snapshot::{Belief, Beliefs, Snapshot};
 use crate::lab::LabError;
 use crate::lab::campaign::{answered, campaign, decide, report, request_now, start_campaign};
 use crate::lab::rig::{Rig, after_hours, start};
@@ -103,13 +103,13 @@ impl Drawn {
         let arms = campaign.options.rates.len();
         Ok(Self {
             experiment: Arc::new(self::campaign(arms, campaign.settings())?),
-            beliefs: Beliefs {
+            beliefs: Beliefs::alike(Belief {
                 prior: Prior {
                     mean: 0.2,
                     weight: 10.0,
                 },
                 curve,
-            },
+            }),
             snapshot: None,
             cells: vec![Exposure::default(); arms],
             as_of_hours: 0.0,
