@@ -2,6 +2,7 @@
 //!
 //! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
 mod clock;
+mod decision_log;
 mod decisions;
 mod error;
 mod experiments;
@@ -22,6 +23,9 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
+pub use decision_log::{
+    DecisionLogSettings, Joined, LogStatistics, ReplaySummary, ReplayTarget, Replayed,
+};
 pub use decisions::{
     Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
 };
@@ -64,6 +68,8 @@ pub struct AppSettings {
     pub default_floor: f64,
     /// Share of random send times of experiments that do not say.
     pub default_exploration_share: f64,
+    /// What the decision log keeps.
+    pub decision_log: DecisionLogSettings,
 }
 
 /// The secrets of a server, which live outside the store.
@@ -85,6 +91,7 @@ pub struct App {
     registry: Registry,
     hours: TenantHours,
     model: ArcSwap<SendTimeModel>,
+    log: decision_log::DecisionLog,
     changes: tokio::sync::watch::Sender<u64>,
     schedule: Schedule,
 }
@@ -123,6 +130,7 @@ impl App {
             registry: Registry::default(),
             hours: TenantHours::default(),
             model: ArcSwap::from_pointee(SendTimeModel::default()),
+            log: decision_log::DecisionLog::default(),
             changes: tokio::sync::watch::Sender::new(0),
             schedule: Schedule::default(),
         };

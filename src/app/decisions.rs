@@ -10,7 +10,7 @@ use crate::domain::cell::Lane;
 use crate::domain::civil::Zone;
 use crate::domain::contribution::Change as TouchChange;
 use crate::domain::decide::{Choice, Question, Reason, Timing, Verdict, decide, earlier_answer};
-use crate::domain::draws::Draws;
+use crate::domain::decision_log::Place;
 use crate::domain::experiment::{Experiment, TrialOn};
 use crate::domain::name::Slug;
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Touch};
@@ -18,6 +18,7 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::token::DecisionToken;
 use crate::store::StoreError;
 
+use super::decision_log::Entry;
 use super::writes::{Address, Effects, TRIES_MAX};
 use super::{App, AppError};
 
@@ -48,6 +49,7 @@ struct Asked<'a> {
     resolved: &'a Resolved,
     zone: Zone,
     zone_source: ZoneSource,
+    place: Place,
     now: Timestamp,
 }
 
@@ -126,6 +128,7 @@ impl App {
         now: Timestamp,
     ) -> Result<Option<Decided>, AppError> {
         let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
+        let place = place(&snapshot.experiment, resolved.occasion, &start.recipient);
         let asked = Asked {
             request,
             address,
@@ -133,6 +136,7 @@ impl App {
             resolved,
             zone,
             zone_source,
+            place,
             now,
         };
         let model = self.model.load();
@@ -140,11 +144,11 @@ impl App {
         let question = Question {
             snapshot,
             model: &model,
-            draws: self.draws(
-                &snapshot.experiment,
-                address,
-                resolved.occasion,
-                &start.recipient,
+            draws: self.seed.draws(
+                snapshot.experiment.uid,
+                address.recipient,
+                place.occasion,
+                place.attempt,
             ),
             now,
             timing: request
@@ -185,16 +189,32 @@ impl App {
         } = asked;
         let is_consented = question.allowed.content > ConsentLevel::None;
         let recorded = start.readable && !request.validate_only && is_consented;
-        match decide(&start.recipient, question) {
+        let verdict = decide(&start.recipient, question);
+        let mut effects = Effects::default();
+        if recorded {
+            let entry = Entry {
+                address: asked.address,
+                recipient: &start.recipient,
+                question,
+                place: asked.place,
+                verdict: &verdict,
+                platform: None,
+            };
+            self.log_decision(&entry, &mut effects).await?;
+        }
+        match verdict {
             Verdict::NoCandidate => Err(no_candidate(
                 &snapshot.experiment,
                 resolved.eligible.is_some(),
             )),
             Verdict::DoNotSend(reason) => {
                 let touch = refusal(snapshot, question, resolved, reason);
-                let is_remembered = !recorded
-                    || resolved.request == 0
-                    || self.remember(asked, start, touch).await?;
+                let is_remembered = if recorded && resolved.request != 0 {
+                    self.remember(asked, start, touch, effects).await?
+                } else {
+                    self.commit_log(asked.address, effects).await?;
+                    true
+                };
                 Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
             }
             Verdict::Send(choice) => {
@@ -210,27 +230,10 @@ impl App {
                     return Ok(Some(asked.fresh(Ok(answer), String::new())));
                 }
                 let token = self.token_of(asked.address, snapshot, &touch);
-                let is_remembered = self.remember(asked, start, touch).await?;
+                let is_remembered = self.remember(asked, start, touch, effects).await?;
                 Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
             }
         }
-    }
-
-    /// The draws of the first answer, or of a further one when the earlier can no longer hold.
-    fn draws(
-        &self,
-        experiment: &Experiment,
-        address: Address,
-        occasion: u64,
-        recipient: &Recipient,
-    ) -> Draws {
-        let earlier = recipient
-            .touches
-            .iter()
-            .filter(|touch| touch.experiment == experiment.uid && touch.occasion == occasion)
-            .count();
-        self.seed
-            .draws(experiment.uid, address.recipient, occasion, earlier as u64)
     }
 
     fn zone(&self, of_request: Option<&Zone>, recipient: Option<&Recipient>) -> (Zone, ZoneSource) {
@@ -254,6 +257,7 @@ impl App {
         asked: &Asked<'_>,
         start: Start,
         touch: Touch,
+        mut effects: Effects,
     ) -> Result<bool, AppError> {
         let (address, now) = (asked.address, asked.now);
         let is_movable = asked.request.send_at.is_none() && !asked.resolved.transactional;
@@ -271,7 +275,6 @@ impl App {
             before: None,
             after: Some(&touch),
         };
-        let mut effects = Effects::default();
         if touch.sends() {
             effects.of_touch(change, Some(&asked.snapshot.experiment), &freshness, now);
             effects.count_decision(&touch);
@@ -360,5 +363,18 @@ impl App {
             repeated: true,
             ..asked.fresh(answer, token)
         }
+    }
+}
+
+/// Which answer of its occasion this will be: the first, or a further one when the earlier can no longer hold.
+fn place(experiment: &Experiment, occasion: u64, recipient: &Recipient) -> Place {
+    let earlier = recipient
+        .touches
+        .iter()
+        .filter(|touch| touch.experiment == experiment.uid && touch.occasion == occasion)
+        .count();
+    Place {
+        occasion,
+        attempt: earlier as u64,
     }
 }

@@ -162,7 +162,7 @@ impl App {
         Ok(step)
     }
 
-    fn verified(&self, tenant: TenantId, text: &str) -> Result<DecisionToken, AppError> {
+    pub(super) fn verified(&self, tenant: TenantId, text: &str) -> Result<DecisionToken, AppError> {
         let refused = |description: String| {
             AppError::invalid_field("DECISION_ID_INVALID", "decision_id", description)
         };

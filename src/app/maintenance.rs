@@ -14,6 +14,8 @@ use super::{App, AppError};
 pub enum MaintenanceStep {
     /// Moves planned trials and matured hours to where they count.
     Fold,
+    /// Deletes logged decisions that are past the retention.
+    PruneDecisionLog,
 }
 
 /// What one round of maintenance did.
@@ -35,12 +37,13 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 1] = [Self::Fold];
+    pub const ALL: [Self; 2] = [Self::Fold, Self::PruneDecisionLog];
 
     /// Its name, for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fold => "fold",
+            Self::PruneDecisionLog => "prune_decision_log",
         }
     }
 
@@ -48,6 +51,7 @@ impl MaintenanceStep {
     pub const fn interval_ms(self) -> i64 {
         match self {
             Self::Fold => 0,
+            Self::PruneDecisionLog => 10_000,
         }
     }
 }
@@ -92,6 +96,7 @@ impl App {
     async fn run(&self, step: MaintenanceStep) -> Result<(), AppError> {
         match step {
             MaintenanceStep::Fold => self.fold().await.map(|_| ()),
+            MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct ErasureReceipt {
     pub amounts: Vec<ErasedAmount>,
     /// Observations taken out of the profile.
     pub observations: f64,
+    /// Decisions taken out of the decision log.
+    pub logged_decisions: usize,
     /// When.
     pub erased_at: Timestamp,
 }
@@ -144,8 +146,14 @@ impl App {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
             let mut recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            let before = self.allowed(&recipient.consent).content;
             self.apply(&mut recipient, change, now);
             let mut effects = Effects::default();
+            if before > ConsentLevel::None
+                && self.allowed(&recipient.consent).content == ConsentLevel::None
+            {
+                self.erase_log(address, &mut effects).await?;
+            }
             self.enforce_consent(tenant, &mut recipient, &mut effects, now);
             recipient.mark_changed(now);
             if let Some(ticket) = self
@@ -268,15 +276,18 @@ impl App {
         for _ in 0..TRIES_MAX {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
+            let mut effects = Effects::default();
+            let logged_decisions = self.erase_log(address, &mut effects).await?;
             let Some(mut recipient) = loaded.recipient.filter(Recipient::exists) else {
+                self.commit_log(address, effects).await?;
                 return Ok(ErasureReceipt {
+                    logged_decisions,
                     erased_at: now,
                     ..ErasureReceipt::default()
                 });
             };
             let touches = recipient.touches.len();
             let observations = recipient.activity.effective_observations(now);
-            let mut effects = Effects::default();
             let amounts = self.take_out_touches(tenant, &mut recipient, &mut effects, now);
             // Who unsubscribed must not be mailed again because of having been forgotten.
             let erased = Recipient {
@@ -294,6 +305,7 @@ impl App {
                     touches,
                     amounts,
                     observations,
+                    logged_decisions,
                     erased_at: now,
                 });
             }

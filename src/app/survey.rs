@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::domain::cell::Cell;
+use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::Individuality;
+use crate::domain::send_time::{Individuality, SendTimeModel};
 use crate::domain::timeline::HourCounts;
 use crate::store::records::{self, LastUid, Record, StoreIdentity};
 use crate::store::{Partition, StoreError, envelope};
@@ -65,6 +66,10 @@ impl Survey {
             Individuality::KIND => checked::<Individuality>(value)?,
             PlannedSends::KIND => checked::<PlannedSends>(value)?,
             LastUid::KIND => checked::<LastUid>(value)?,
+            LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
+            LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,
+            LoggedTable::KIND => checked::<LoggedTable>(value)?,
+            SendTimeModel::KIND => checked::<SendTimeModel>(value)?,
             other => {
                 return Err(StoreError::Corrupt {
                     what: format!("a record of the unknown kind {other}"),

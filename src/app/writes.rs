@@ -32,6 +32,8 @@ pub(super) struct Effects {
     pub individuality: Option<Individuality>,
     /// A place taken in the sender's capacity: the experiment and the hour since 1970. The sums in memory have it already.
     pub place: Option<(ExperimentUid, i64)>,
+    /// Changes of the decision log.
+    pub log: Vec<Change>,
 }
 
 /// A recipient as read.
@@ -163,6 +165,24 @@ impl App {
         }
     }
 
+    /// Commits changes of the decision log alone: an answer not to send leaves no other trace.
+    pub(super) async fn commit_log(
+        &self,
+        address: Address,
+        effects: Effects,
+    ) -> Result<(), AppError> {
+        if effects.log.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch {
+            changes: effects.log,
+        };
+        self.engine
+            .commit(self.partition_of(address.recipient), batch)
+            .await?;
+        Ok(())
+    }
+
     fn push_merges(
         &self,
         changes: &mut Vec<Change>,
@@ -204,6 +224,7 @@ impl App {
                 operand: records::encode(&PlannedSends(1))?,
             });
         }
+        changes.extend(effects.log.iter().cloned());
         Ok(())
     }
 

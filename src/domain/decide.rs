@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use crate::domain::basis::Reason;
 use crate::domain::cell::{Context, Lane};
@@ -11,7 +12,7 @@ use crate::domain::civil::Zone;
 use crate::domain::draws::{Draws, unit_interval};
 use crate::domain::experiment::FrequencyCap;
 use crate::domain::name::VariantIndex;
-use crate::domain::recipient::{Answer, ConsentLevel, DoNotSend, Recipient, Suppression, Touch};
+use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Suppression, Touch};
 use crate::domain::send_time::{Goal, PredictRequest, Prediction, SendTimeModel};
 use crate::domain::send_window::SendWindow;
 use crate::domain::snapshot::{ChoiceLevel, Snapshot, Table};
@@ -55,7 +56,7 @@ pub enum Timing<'a> {
 }
 
 /// What a person allows, defaults filled in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowed {
     /// Use of opens and activity to learn when to send.
     pub timing: ConsentLevel,
@@ -107,6 +108,15 @@ impl Choice {
             context: self.context,
             lane: self.lane,
             propensity: self.propensity,
+        }
+    }
+
+    /// Why this variant and this time.
+    pub fn basis(&self) -> Basis {
+        Basis {
+            reason: self.reason,
+            choice_level: self.level,
+            time_level: self.prediction.as_ref().map(|p| p.level),
         }
     }
 }

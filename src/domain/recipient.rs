@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::domain::active_hours::ActiveHours;
 use crate::domain::activity::ActivityProfile;
 pub use crate::domain::basis::Basis;
+use crate::domain::basis::Reason;
 use crate::domain::cell::{CellId, Context, Lane, Trial};
 use crate::domain::civil::Zone;
 use crate::domain::event::{EventKind, HumanWeight};
 use crate::domain::experiment::{Experiment, FrequencyCap};
 use crate::domain::name::{ExperimentUid, VariantIndex};
+use crate::domain::snapshot::ChoiceLevel;
 
 /// Most touches remembered per recipient.
 pub const TOUCHES_MAX: usize = 32;
@@ -204,6 +206,45 @@ impl Touch {
             sent_at: Timestamp::from_millisecond(self.send_at_ms).ok()?,
             half_life_hours,
         })
+    }
+
+    /// A touch of which only the time of its mail matters, and whether there is one: what frequency caps look at.
+    pub fn counted(send_at_ms: i64, sends: bool) -> Self {
+        let answer = if sends {
+            Answer::Send {
+                variant: VariantIndex(0),
+                context: Context::default(),
+                lane: Lane::Policy,
+                propensity: 1.0,
+            }
+        } else {
+            Answer::DoNotSend(DoNotSend::Suppressed)
+        };
+        Self {
+            decision: 0,
+            experiment: ExperimentUid(0),
+            answer,
+            decided_at_ms: send_at_ms,
+            send_at_ms,
+            planned_at_ms: send_at_ms,
+            occasion: 0,
+            request: 0,
+            events: 0,
+            trial_counted: false,
+            measurable: false,
+            exposure_recorded: false,
+            everyone_recorded: false,
+            sent_local_minute: 0,
+            open: None,
+            click: None,
+            value: 0.0,
+            replied_negative: false,
+            basis: Basis {
+                reason: Reason::Policy,
+                choice_level: ChoiceLevel::Default,
+                time_level: None,
+            },
+        }
     }
 
     /// Whether it sends.

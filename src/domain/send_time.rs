@@ -75,6 +75,16 @@ pub enum Level {
     Default,
 }
 
+impl Level {
+    /// Whether the person's own record moved the answer.
+    pub fn rests_on_profile(self) -> bool {
+        match self {
+            Self::Recipient => true,
+            Self::Everyone | Self::Default => false,
+        }
+    }
+}
+
 /// One question: when to send this mail to this recipient.
 #[derive(Debug, Clone, Copy)]
 pub struct PredictRequest<'a> {

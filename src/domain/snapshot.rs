@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::cell::{Cell, CellId, Context};
+use crate::domain::content_id::LazyId;
 use crate::domain::experiment::Experiment;
 use crate::domain::name::VariantIndex;
 use crate::domain::standing::Terms;
@@ -18,11 +19,11 @@ mod rule;
 mod table;
 
 pub use crate::domain::beliefs::{Belief, Beliefs, default_curve};
+pub use rule::Rule;
 pub use table::{Candidate, ChoiceLevel, Table};
 
 use evidence::Evidence;
 use pools::Pools;
-use rule::Rule;
 
 /// An experiment with its tables as of one instant.
 #[derive(Clone, Debug)]
@@ -33,7 +34,8 @@ pub struct Snapshot {
     pub version: u64,
     /// The instant it holds for.
     pub as_of: Timestamp,
-    rule: Rule,
+    /// The experiment's name in the decision log, as configured here.
+    pub log_id: LazyId,
     everyone: Option<Arc<Table>>,
     contexts: BTreeMap<Context, Arc<Table>>,
 }
@@ -51,7 +53,7 @@ impl Snapshot {
     ) -> Self {
         let evidence = Evidence::of(experiment.settings.objective, cells);
         let live = experiment.live_variants();
-        let rule = Rule::of(&experiment, evidence.sends());
+        let rule = Arc::new(Rule::of(&experiment, evidence.sends()));
         let pooled: Vec<Cell> = live.iter().map(|v| evidence.pooled(*v)).collect();
         let terms = Terms {
             settings: &experiment.settings,
@@ -74,9 +76,26 @@ impl Snapshot {
             experiment,
             version,
             as_of,
-            rule,
+            log_id: LazyId::default(),
             everyone,
             contexts,
+        }
+    }
+
+    /// A snapshot that knows one table only, which answers in every context: for repeating one decision.
+    pub fn of_one_table(
+        experiment: Arc<Experiment>,
+        table: Option<Table>,
+        version: u64,
+        as_of: Timestamp,
+    ) -> Self {
+        Self {
+            experiment,
+            version,
+            as_of,
+            log_id: LazyId::default(),
+            everyone: table.map(Arc::new),
+            contexts: BTreeMap::new(),
         }
     }
 
@@ -94,7 +113,7 @@ impl Snapshot {
             .copied()
             .filter(|candidate| eligible.contains(&candidate.variant))
             .collect();
-        Table::of(&self.rule, candidates, table.level)
+        Table::of(&table.rule, candidates, table.level)
     }
 
     /// The table over all contexts; none when no variant is live.

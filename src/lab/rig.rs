@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::{App, AppKeys, AppSettings, Clock, VirtualClock};
+use crate::app::{App, AppKeys, AppSettings, Clock, DecisionLogSettings, VirtualClock};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
@@ -51,6 +51,15 @@ pub fn ready<F: Future>(future: F) -> Result<F::Output, LabError> {
 impl Rig {
     /// An empty hermod at the start of virtual time; the seed fixes all of its draws.
     pub fn new(seed: u64) -> Result<Self, LabError> {
+        Self::open(seed, false)
+    }
+
+    /// The same with a decision log, which costs time and memory.
+    pub fn with_decision_log(seed: u64) -> Result<Self, LabError> {
+        Self::open(seed, true)
+    }
+
+    fn open(seed: u64, log: bool) -> Result<Self, LabError> {
         let clock = Arc::new(VirtualClock::at(start()));
         let engine = Arc::new(MemoryEngine::new(1, Arc::new(MergeRecords)));
         let Seed(secret) = Seed::from_number(seed);
@@ -64,6 +73,10 @@ impl Rig {
             default_holdout_share: 0.0,
             default_floor: 0.02,
             default_exploration_share: 0.0,
+            decision_log: DecisionLogSettings {
+                enabled: log,
+                ..DecisionLogSettings::default()
+            },
         };
         let opened = App::open(engine, clock.clone(), keys, Seed(secret), settings);
         let (app, _) = ready(opened)??;

@@ -122,6 +122,7 @@ pub fn app_settings(config: &Config) -> AppSettings {
         default_holdout_share: decisions.holdout_share,
         default_floor: decisions.probability_floor,
         default_exploration_share: decisions.exploration_share,
+        decision_log: config.decision_log.settings(),
     }
 }
 

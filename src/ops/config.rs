@@ -4,6 +4,7 @@
 //! each with the key, the value, where it came from and what to do. It opens no port and touches no file but its own.
 //! The configuration holds no secret: the keys are in a file of their own, see [`super::secrets`].
 
+mod decision_log;
 mod decisions;
 mod log;
 mod origin;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use decision_log::DecisionLogConfig;
 pub use decisions::DecisionsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use origin::Origin;
@@ -42,6 +44,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How decisions are made.
     pub decisions: DecisionsConfig,
+    /// What is kept of decisions.
+    pub decision_log: DecisionLogConfig,
     /// What may be learned about a recipient, and the keys file.
     pub privacy: PrivacyConfig,
     /// What is logged, and in which form.
@@ -71,6 +75,7 @@ impl Config {
             server: ServerConfig::read(&mut reader),
             store: StoreConfig::read(&mut reader),
             decisions: DecisionsConfig::read(&mut reader),
+            decision_log: DecisionLogConfig::read(&mut reader),
             privacy: PrivacyConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
         };

@@ -7,11 +7,12 @@ use serde::de::DeserializeOwned;
 
 use super::{Merge, MergeError, StoreError, envelope};
 use crate::domain::cell::Cell;
+use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::Individuality;
+use crate::domain::send_time::{Individuality, SendTimeModel};
 use crate::domain::timeline::HourCounts;
 
 mod earlier;
@@ -66,6 +67,10 @@ records! {
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
     PlannedSends = 20, "planned sends";
+    LoggedDecision = 40, "logged decision";
+    LoggedOutcome = 41, "logged outcome";
+    LoggedTable = 42, "logged table";
+    SendTimeModel = 43, "send-time model";
 }
 
 impl Record for Experiment {

@@ -17,11 +17,6 @@ pub fn touch_of(
 ) -> Touch {
     let allowed: Allowed = question.allowed;
     let send_at_ms = choice.send_at.as_millisecond();
-    let basis = Basis {
-        reason: choice.reason,
-        choice_level: choice.level,
-        time_level: choice.prediction.as_ref().map(|p| p.level),
-    };
     Touch {
         decision: question.draws.fingerprint,
         experiment: snapshot.experiment.uid,
@@ -41,7 +36,7 @@ pub fn touch_of(
         click: None,
         value: 0.0,
         replied_negative: false,
-        basis,
+        basis: choice.basis(),
     }
 }
 

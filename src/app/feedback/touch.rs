@@ -113,6 +113,11 @@ impl App {
                 after: Some(&after),
             },
         );
+        let address = Address {
+            tenant: work.token.tenant,
+            recipient: work.token.recipient,
+        };
+        self.log_outcome(address, &after, &mut work.effects)?;
         if let Some(slot) = work.recipient.touch_mut(work.token.decision) {
             *slot = after;
         }

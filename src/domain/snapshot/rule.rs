@@ -1,6 +1,8 @@
 //! How probabilities are made of posteriors: the policy, the floor, and how far the campaign has come.
 //!
 //! Invariant: fixed for one snapshot, so that a subset of candidates is drawn by the same rule as all of them.
+use serde::{Deserialize, Serialize};
+
 use crate::domain::experiment::Experiment;
 use crate::domain::policy::Policy;
 use crate::domain::policy::horizon::Progress;
@@ -9,7 +11,7 @@ use crate::domain::standing::Purpose;
 use super::table::Candidate;
 
 /// How probabilities are made of posteriors, as of this snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// The policy; fixed weights by position in the experiment.
     pub policy: Policy,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::allocation::Allocation;
 use crate::domain::cell::Context;
+use crate::domain::content_id::LazyId;
 use crate::domain::name::VariantIndex;
 use crate::domain::policy::Arms;
 use crate::domain::posterior::{Posterior, best_posterior};
@@ -30,7 +31,7 @@ pub enum ChoiceLevel {
 }
 
 /// What is known of one candidate.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The variant.
     pub variant: VariantIndex,
@@ -53,6 +54,10 @@ pub struct Table {
     pub allocation: Allocation,
     /// The level that answers.
     pub level: ChoiceLevel,
+    /// How the probabilities were made.
+    pub rule: Arc<Rule>,
+    /// Its name in the decision log.
+    pub log_id: LazyId,
 }
 
 // === impl Table ===
@@ -60,7 +65,7 @@ pub struct Table {
 impl Table {
     /// The table over all contexts; none when no variant is live.
     pub(super) fn everyone(
-        rule: &Rule,
+        rule: &Arc<Rule>,
         live: &[VariantIndex],
         standings: &[Standing],
     ) -> Option<Self> {
@@ -84,7 +89,7 @@ impl Table {
 
     /// A table for every context with data of its own.
     pub(super) fn by_context(
-        rule: &Rule,
+        rule: &Arc<Rule>,
         live: &[VariantIndex],
         contexts: &[Context],
         evidence: &Evidence,
@@ -119,8 +124,8 @@ impl Table {
         tables
     }
 
-    /// The table of these candidates under a rule; none without candidates.
-    pub(super) fn of(rule: &Rule, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
+    /// The table of these candidates under a rule; none without candidates. The same parts make the same table, to the last bit.
+    pub fn of(rule: &Arc<Rule>, candidates: Vec<Candidate>, level: ChoiceLevel) -> Option<Self> {
         let posteriors: Vec<Posterior> = candidates
             .iter()
             .map(|candidate| candidate.posterior)
@@ -140,6 +145,8 @@ impl Table {
             best,
             allocation,
             level,
+            rule: rule.clone(),
+            log_id: LazyId::default(),
         })
     }
 

@@ -50,6 +50,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
          probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
+         [decision_log]\nenabled = false\nretention = \"48h\"\n\
          [privacy]\ndefault_consent = \"none\"\nkeys_file = \"/run/keys\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
     )

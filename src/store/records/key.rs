@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is read together lies together, and `parse` gives back what was put in.
 use crate::domain::cell::{CellId, Context, Lane};
+use crate::domain::content_id::ContentId;
 use crate::domain::name::{ExperimentUid, RecipientKey, Slug, TenantId, VariantIndex};
 
 /// The store's identity.
@@ -22,6 +23,12 @@ pub const TIMELINES: &[u8] = b"t";
 pub const HOURS: &[u8] = b"h";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
+/// Prefix of all logged decisions.
+pub const DECISIONS: &[u8] = b"d";
+/// Prefix of all outcomes of logged decisions.
+pub const OUTCOMES: &[u8] = b"o";
+/// Prefix of all that logged decisions rest on.
+pub const GROUNDS: &[u8] = b"g";
 
 /// Prefix of all hours for which mails are planned under a capacity.
 pub const SEND_PLANS: &[u8] = b"w";
@@ -120,6 +127,45 @@ pub fn individuality(tenant: TenantId) -> Vec<u8> {
     tenant_key(INDIVIDUALITIES, tenant)
 }
 
+/// A decision in the log: by time first, so that what is past its time lies in front.
+pub fn decision(at: LoggedAt) -> Vec<u8> {
+    logged(DECISIONS, at)
+}
+
+/// The outcome of a decision in the log.
+pub fn outcome(at: LoggedAt) -> Vec<u8> {
+    logged(OUTCOMES, at)
+}
+
+fn logged(prefix: &[u8], at: LoggedAt) -> Vec<u8> {
+    let mut key = Vec::with_capacity(21);
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(&(at.decided_at_ms as u64 ^ 1 << 63).to_be_bytes());
+    key.extend_from_slice(&at.tenant.0.to_be_bytes());
+    key.extend_from_slice(&at.decision.to_be_bytes());
+    key
+}
+
+/// What decisions of a day rest on, by its content; days since 1970.
+pub fn ground(day: i32, id: ContentId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(21);
+    key.extend_from_slice(GROUNDS);
+    key.extend_from_slice(&(day as u32 ^ 1 << 31).to_be_bytes());
+    key.extend_from_slice(&id.0);
+    key
+}
+
+/// Names a decision in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoggedAt {
+    /// When it was decided, milliseconds since 1970.
+    pub decided_at_ms: i64,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Fingerprint of the decision.
+    pub decision: u64,
+}
+
 fn lane_byte(lane: Lane) -> u8 {
     match lane {
         Lane::Policy => 0,
@@ -178,7 +224,26 @@ pub mod parse {
         }
     }
 
-    /// The tenant of any key but those of planned cells.
+    /// A logged decision's key, or its outcome's.
+    pub fn logged(key: &[u8]) -> Option<LoggedAt> {
+        let mut parts = Parts(
+            key.strip_prefix(DECISIONS)
+                .or_else(|| key.strip_prefix(OUTCOMES))?,
+        );
+        Some(LoggedAt {
+            decided_at_ms: (u64::from_be_bytes(parts.take()?) ^ 1 << 63) as i64,
+            tenant: parts.tenant()?,
+            decision: u64::from_be_bytes(parts.take()?),
+        })
+    }
+
+    /// The day of a ground's key.
+    pub fn ground_day(key: &[u8]) -> Option<i32> {
+        let mut parts = Parts(key.strip_prefix(GROUNDS)?);
+        Some((u32::from_be_bytes(parts.take()?) ^ 1 << 31) as i32)
+    }
+
+    /// The tenant of a key that begins with it: of any but planned cells and the log.
     pub fn tenant(key: &[u8]) -> Option<TenantId> {
         Parts(key.get(1..)?).tenant()
     }
