@@ -19,12 +19,7 @@ impl ContentId {
     /// The name of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let hash = blake3::hash(bytes);
-        Self(
-            *hash
-                .as_bytes()
-                .first_chunk::<16>()
-                .unwrap_or(&[0; 16]),
-        )
+        Self(*hash.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 }
 
@@ -59,7 +54,10 @@ mod tests {
     fn a_name_fits_its_content_and_no_other() {
         assert_eq!(ContentId::of(b"hermod"), ContentId::of(b"hermod"));
         assert_ne!(ContentId::of(b"hermod"), ContentId::of(b"hermoe"));
-        assert_eq!(ContentId::of(b"").to_string(), "af1349b9f5f9a1a6a0404dea36dcc949");
+        assert_eq!(
+            ContentId::of(b"").to_string(),
+            "af1349b9f5f9a1a6a0404dea36dcc949"
+        );
     }
 
     #[test]

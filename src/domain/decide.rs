@@ -12,7 +12,9 @@ use crate::domain::civil::Zone;
 use crate::domain::draws::{Draws, unit_interval};
 use crate::domain::experiment::FrequencyCap;
 use crate::domain::name::VariantIndex;
-use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Suppression, Touch};
+use crate::domain::recipient::{
+    Answer, Basis, ConsentLevel, DoNotSend, Recipient, Suppression, Touch,
+};
 use crate::domain::send_time::{Goal, PredictRequest, Prediction, SendTimeModel};
 use crate::domain::send_window::SendWindow;
 use crate::domain::snapshot::{ChoiceLevel, Snapshot, Table};

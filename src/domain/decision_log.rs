@@ -204,7 +204,11 @@ impl LoggedTable {
 
     /// The table made again of its parts.
     pub fn remade(&self) -> Option<Table> {
-        Table::of(&Arc::new(self.rule.clone()), self.candidates.clone(), self.level)
+        Table::of(
+            &Arc::new(self.rule.clone()),
+            self.candidates.clone(),
+            self.level,
+        )
     }
 }
 

@@ -21,6 +21,7 @@ mod api_refusals_experiments;
 mod api_restart;
 mod api_times;
 mod api_wire;
+mod decision_log;
 mod documentation;
 mod inspect_cli;
 mod layering;

@@ -4,9 +4,9 @@
 use crate::app::writes::{Address, Effects};
 use crate::app::{App, AppError};
 use crate::domain::name::RecipientKey;
+use crate::store::Change;
 use crate::store::envelope::HEADER_BYTES;
 use crate::store::records::key;
-use crate::store::Change;
 
 impl App {
     /// Adds the deletion of all of a person's entries and outcomes to what is committed; answers how many entries.

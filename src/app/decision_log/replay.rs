@@ -2,9 +2,7 @@
 //!
 //! Invariant: what cannot be read or made again counts as different; nothing is written.
 use crate::app::{App, AppError, Kind, LoadReport};
-use crate::domain::decision_log::{
-    Comparison, Grounds, LoggedDecision, compare, compare_table,
-};
+use crate::domain::decision_log::{Comparison, Grounds, LoggedDecision, compare, compare_table};
 use crate::domain::name::TenantId;
 use crate::domain::send_time::SendTimeModel;
 use crate::store::records::{self, key};
@@ -89,9 +87,12 @@ impl App {
         };
         let partition = self.partition_of(token.recipient);
         let Some(stored) = self.engine.read(partition, &key::decision(at)).await? else {
-            let message =
-                "the decision is not in the log: it is past the retention, was erased, or the log was off";
-            return Err(AppError::new(Kind::NotFound, "DECISION_NOT_LOGGED", message));
+            let message = "the decision is not in the log: it is past the retention, was erased, or the log was off";
+            return Err(AppError::new(
+                Kind::NotFound,
+                "DECISION_NOT_LOGGED",
+                message,
+            ));
         };
         let logged: LoggedDecision = records::decode(&stored.value)?;
         Ok(self.replay_entry(at, &logged, &mut Shelf::default()).await)
@@ -205,7 +206,12 @@ impl App {
             grounds.table = both.remade.clone();
         }
         if let Some(id) = inputs.model {
-            grounds.model = shelf.model(self, day, id).await.map_err(text)?.as_ref().clone();
+            grounds.model = shelf
+                .model(self, day, id)
+                .await
+                .map_err(text)?
+                .as_ref()
+                .clone();
         }
         let draws = self.seed.draws(
             logged.experiment,

@@ -21,9 +21,8 @@ impl App {
         let until_ms = now_ms.saturating_sub(self.settings.decision_log.retention_ms);
         let mut expired = 0;
         let mut oldest: Option<i64> = None;
-        let past = |key: &[u8]| {
-            key::parse::logged(key).is_some_and(|at| at.decided_at_ms < until_ms)
-        };
+        let past =
+            |key: &[u8]| key::parse::logged(key).is_some_and(|at| at.decided_at_ms < until_ms);
         for partition in (0..self.engine.partitions()).map(Partition) {
             expired += self.prune(partition, key::DECISIONS, past).await?;
             self.prune(partition, key::OUTCOMES, past).await?;
@@ -35,7 +34,9 @@ impl App {
             key::parse::ground_day(key).is_some_and(|day| day < last_day)
         })
         .await?;
-        self.log.expired.fetch_add(expired as u64, Ordering::Relaxed);
+        self.log
+            .expired
+            .fetch_add(expired as u64, Ordering::Relaxed);
         self.log
             .oldest_at_ms
             .store(oldest.unwrap_or(0), Ordering::Relaxed);

@@ -86,7 +86,10 @@ impl App {
         effects: &mut Effects,
     ) -> Result<(), AppError> {
         let settings = self.settings.decision_log;
-        let expired_until_ms = self.now().as_millisecond().saturating_sub(settings.retention_ms);
+        let expired_until_ms = self
+            .now()
+            .as_millisecond()
+            .saturating_sub(settings.retention_ms);
         if !settings.enabled || touch.decided_at_ms < expired_until_ms {
             return Ok(());
         }
@@ -192,7 +195,9 @@ impl App {
             value,
             expected: None,
         };
-        self.engine.commit(HOME, Batch { changes: vec![put] }).await?;
+        self.engine
+            .commit(HOME, Batch { changes: vec![put] })
+            .await?;
         tracing::trace!(kind = LoggedTable::NAME, %id, "kept for the decisions of today");
         self.log.keep(day, id);
         Ok(())

@@ -24,7 +24,11 @@ pub struct Comparison {
 
 impl Comparison {
     /// Compares two values of one type, the logged one first.
-    pub fn of<T: PartialEq>(field: &'static str, both: [&T; 2], show: impl Fn(&T) -> String) -> Self {
+    pub fn of<T: PartialEq>(
+        field: &'static str,
+        both: [&T; 2],
+        show: impl Fn(&T) -> String,
+    ) -> Self {
         let [logged, repeated] = both;
         Self {
             field,
