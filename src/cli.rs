@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod evaluate;
 mod inspect;
+mod replay;
 mod serve;
 mod setting;
 mod simulate;
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   hermod serve --data-dir /var/lib/hermod --set decisions.holdout_share=0.1
   hermod config                                  show the configuration in effect and its origins
   hermod inspect recipient ann@example.org       what a stopped server's store keeps of a person, and why this hour
+  hermod replay --sample 1000                    logged decisions of a stopped server, made again bit for bit
   hermod evaluate headlines headlines.csv --fast lost clicks on real headline tests
   hermod simulate blast                          a campaign in virtual time
   hermod completions bash > /etc/bash_completion.d/hermod
@@ -52,6 +54,7 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Inspect(inspect::Args),
+    Replay(replay::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
     Completions(completions::Args),
@@ -95,6 +98,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Replay(args) => replay::run(args),
             Self::Evaluate(args) => evaluate::run(args),
             Self::Simulate(args) => simulate::run(args),
             Self::Completions(args) => completions::run(args),

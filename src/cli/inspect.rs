@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use layout::Ink;
 
 /// The tenant of everything that is not told apart by credentials.
-const TENANT: TenantId = TenantId::DEFAULT;
+pub(super) const TENANT: TenantId = TenantId::DEFAULT;
 
 /// Show what a stopped server's store holds
 #[derive(Debug, clap::Args)]
@@ -102,7 +102,7 @@ async fn answer(config: &Config, question: &Question) -> Result<Page, CliError> 
     question.answer(&opened, ink).await.map_err(failed)
 }
 
-fn refuse_missing(config: &Config) -> Result<(), CliError> {
+pub(super) fn refuse_missing(config: &Config) -> Result<(), CliError> {
     let refuse = |why: String| Err(CliError::Usage(why));
     if config.store.engine == Engine::Memory {
         refuse("the engine in memory keeps nothing that could be inspected".to_owned())
@@ -116,7 +116,7 @@ fn refuse_missing(config: &Config) -> Result<(), CliError> {
     }
 }
 
-fn not_opened(error: OpenError) -> CliError {
+pub(super) fn not_opened(error: OpenError) -> CliError {
     match error {
         OpenError::Store(error @ StoreError::Unavailable { .. }) => CliError::Failure(format!(
             "{error}\nIf a server runs on it, stop the server, or ask it instead: GetResults and GetRecipient"
@@ -125,7 +125,7 @@ fn not_opened(error: OpenError) -> CliError {
     }
 }
 
-fn failed(error: AppError) -> CliError {
+pub(super) fn failed(error: AppError) -> CliError {
     CliError::Failure(error.message)
 }
 

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 mod answer;
 mod question;
+mod replayed;
 
 pub use answer::time_level;
 
@@ -136,5 +137,19 @@ impl DecisionService for Services {
         let request = question::predict(tenant, request.into_inner()).map_err(status)?;
         let predicted = self.app.predict_send_time(&request).await.map_err(status)?;
         Ok(Response::new(answer::prediction(&predicted)))
+    }
+
+    async fn replay_decision(
+        &self,
+        request: Request<wire::ReplayDecisionRequest>,
+    ) -> Result<Response<wire::ReplayDecisionResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let decision_id = question::replay(request.into_inner()).map_err(status)?;
+        let replayed = self
+            .app
+            .replay(tenant, &decision_id)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(replayed::response(replayed)))
     }
 }

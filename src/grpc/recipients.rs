@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 mod convert;
 
 use crate::app::{AppError, Kind};
+use crate::domain::decision_log::{LoggedDecision, LoggedOutcome};
 
 use super::check::{Checks, timestamp};
 use super::status::status;
@@ -62,16 +63,13 @@ impl RecipientService for Services {
             .recipient(tenant, &recipient_id)
             .await
             .map_err(status)?;
-        let json = serde_json::to_string_pretty(&view.recipient).map_err(|error| {
-            status(AppError::new(
-                Kind::Internal,
-                "EXPORT_FAILED",
-                format!("the record has no JSON form: {error}"),
-            ))
-        })?;
+        let logged = self.app.logged_of_recipient(tenant, &recipient_id).await;
+        let logged = logged.map_err(status)?;
+        let json = json(&view.recipient).map_err(status)?;
         Ok(Response::new(wire::ExportRecipientResponse {
             recipient: Some(convert::recipient(&view)),
             json,
+            logged_decisions_json: logged_json(&logged).map_err(status)?,
         }))
     }
 
@@ -92,6 +90,35 @@ impl RecipientService for Services {
             amounts: receipt.amounts.into_iter().map(convert::amount).collect(),
             observations_removed: receipt.observations,
             erase_time: Some(timestamp(receipt.erased_at)),
+            logged_decisions_removed: i32::try_from(receipt.logged_decisions).unwrap_or(i32::MAX),
         }))
     }
+}
+
+fn json<T: serde::Serialize>(record: &T) -> Result<String, AppError> {
+    serde_json::to_string_pretty(record).map_err(|error| {
+        AppError::new(
+            Kind::Internal,
+            "EXPORT_FAILED",
+            format!("the record has no JSON form: {error}"),
+        )
+    })
+}
+
+/// An entry of the decision log with what became of it.
+#[derive(serde::Serialize)]
+struct LoggedEntry<'a> {
+    decision: &'a LoggedDecision,
+    outcome: Option<&'a LoggedOutcome>,
+}
+
+fn logged_json(logged: &[(LoggedDecision, Option<LoggedOutcome>)]) -> Result<String, AppError> {
+    let entries: Vec<LoggedEntry<'_>> = logged
+        .iter()
+        .map(|(decision, outcome)| LoggedEntry {
+            decision,
+            outcome: outcome.as_ref(),
+        })
+        .collect();
+    json(&entries)
 }

@@ -26,5 +26,13 @@ pub fn record(app: &App) {
     metrics::gauge!("hermod_store_bytes").set(engine.stored_bytes as f64);
     metrics::gauge!("hermod_store_unfolded_bytes").set(engine.unfolded_bytes as f64);
     metrics::gauge!("hermod_store_journal_bytes").set(engine.journal_bytes as f64);
+    let log = app.log_statistics();
+    metrics::counter!("hermod_decision_log_entries_total").absolute(log.written);
+    metrics::counter!("hermod_decision_log_bytes_total").absolute(log.written_bytes);
+    metrics::counter!("hermod_decision_log_expired_total").absolute(log.expired);
+    let age_ms = log
+        .oldest_at_ms
+        .map_or(0, |at_ms| app.now().as_millisecond() - at_ms);
+    metrics::gauge!("hermod_decision_log_oldest_age_seconds").set(age_ms as f64 / 1_000.0);
     metrics::gauge!("hermod_store_healthy").set(f64::from(u8::from(app.health().is_ok())));
 }

@@ -131,6 +131,26 @@ pub const METRICS: &[MetricDescription] = &[
         &[],
         "1 while the store can be written, 0 while it cannot.",
     ),
+    counter(
+        "hermod_decision_log_entries_total",
+        &[],
+        "Decisions logged since the start.",
+    ),
+    counter(
+        "hermod_decision_log_bytes_total",
+        &[],
+        "Bytes of those, the tables and models they rest on included.",
+    ),
+    counter(
+        "hermod_decision_log_expired_total",
+        &[],
+        "Logged decisions deleted after the retention.",
+    ),
+    gauge(
+        "hermod_decision_log_oldest_age_seconds",
+        &[],
+        "Age of the oldest logged decision; 0 when there is none.",
+    ),
     histogram(
         "hermod_refresh_duration_seconds",
         &[],

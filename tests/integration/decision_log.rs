@@ -310,9 +310,15 @@ async fn habits(world: &World, person: u32) {
     }
     let change = RecipientChange {
         segments: Some(vec!["new".to_owned()]),
-        timing: (person % 5 == 0).then_some(Some(ConsentLevel::Aggregate)),
-        content: (person % 7 == 0).then_some(Some(ConsentLevel::Aggregate)),
-        suppression: (person % 11 == 0).then_some(Some(Suppression::Unsubscribed)),
+        timing: person
+            .is_multiple_of(5)
+            .then_some(Some(ConsentLevel::Aggregate)),
+        content: person
+            .is_multiple_of(7)
+            .then_some(Some(ConsentLevel::Aggregate)),
+        suppression: person
+            .is_multiple_of(11)
+            .then_some(Some(Suppression::Unsubscribed)),
         ..RecipientChange::default()
     };
     let updated = world

@@ -130,6 +130,20 @@ pub fn predict(
     Ok(request)
 }
 
+/// The decision id of a decision to make again.
+pub fn replay(request: wire::ReplayDecisionRequest) -> Result<String, AppError> {
+    let wire::ReplayDecisionRequest { decision_id } = request;
+    let mut checks = Checks::default();
+    if decision_id.is_empty() {
+        checks.wrong(
+            "decision_id",
+            "is required; pass the decision_id of the decision unchanged",
+        );
+    }
+    checks.finish()?;
+    Ok(decision_id)
+}
+
 /// Stands in for a name that was refused, until the checks are finished and the request is refused as a whole.
 fn placeholder(experiment: &Option<Slug>) -> Slug {
     experiment.clone().unwrap_or_else(Slug::placeholder)

@@ -55,7 +55,7 @@ impl DecisionLogConfig {
                 "decision_log.retention",
                 default.retention,
                 Rule {
-                    expects: "1 hour to 3660 days, such as 720h",
+                    expects: "1h to 87840h",
                     accepts: |retention: &Period| {
                         (3_600..=3_660 * DAY_SECONDS).contains(&retention.get().as_secs())
                     },
