@@ -25,6 +25,7 @@ pub mod gamma_shape;
 pub mod hour_activity;
 pub mod human;
 pub mod name;
+pub mod off_policy;
 pub mod policy;
 pub mod posterior;
 pub mod quadrature;

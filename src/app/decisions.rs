@@ -8,10 +8,9 @@ use jiff::Timestamp;
 
 use crate::domain::cell::Lane;
 use crate::domain::civil::Zone;
-use crate::domain::contribution::Change as TouchChange;
 use crate::domain::decide::{Choice, Question, Reason, Timing, Verdict, decide, earlier_answer};
 use crate::domain::decision_log::Place;
-use crate::domain::experiment::{Experiment, TrialOn};
+use crate::domain::experiment::TrialOn;
 use crate::domain::name::Slug;
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Touch};
 use crate::domain::snapshot::Snapshot;
@@ -25,12 +24,14 @@ use super::{App, AppError};
 mod capacity;
 mod predict;
 mod question;
+mod remember;
 mod resolve;
 mod touches;
 
 pub use question::{
     Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
 };
+use remember::place;
 use resolve::{Resolved, no_candidate, refuse_foreign_retry, resolve};
 use touches::{answer_of, refusal, touch_of};
 
@@ -67,6 +68,22 @@ impl Asked<'_> {
             zone: self.zone.clone(),
             zone_source: self.zone_source,
             transactional: self.resolved.transactional,
+        }
+    }
+
+    fn entry<'a>(
+        &self,
+        recipient: &'a Recipient,
+        question: &'a Question<'a>,
+        verdict: &'a Verdict,
+    ) -> Entry<'a> {
+        Entry {
+            address: self.address,
+            recipient,
+            question,
+            place: self.place,
+            verdict,
+            platform: None,
         }
     }
 }
@@ -192,14 +209,7 @@ impl App {
         let verdict = decide(&start.recipient, question);
         let mut effects = Effects::default();
         if recorded {
-            let entry = Entry {
-                address: asked.address,
-                recipient: &start.recipient,
-                question,
-                place: asked.place,
-                verdict: &verdict,
-                platform: None,
-            };
+            let entry = asked.entry(&start.recipient, question, &verdict);
             self.log_decision(&entry, &mut effects).await?;
         }
         match verdict {
@@ -249,49 +259,6 @@ impl App {
                 |zone| (zone, ZoneSource::Recipient),
             ),
         }
-    }
-
-    /// Commits the touch with what it adds; false when the record changed in between.
-    async fn remember(
-        &self,
-        asked: &Asked<'_>,
-        start: Start,
-        touch: Touch,
-        mut effects: Effects,
-    ) -> Result<bool, AppError> {
-        let (address, now) = (asked.address, asked.now);
-        let is_movable = asked.request.send_at.is_none() && !asked.resolved.transactional;
-        let place = match self.take_place(address.tenant, &touch, is_movable) {
-            capacity::Asked::Full => return Ok(false),
-            capacity::Asked::Taken(place) => Some(place),
-            capacity::Asked::NotNeeded => None,
-        };
-        let mut recipient = start.recipient;
-        if recipient.zone.is_none() && asked.request.zone.is_some() {
-            recipient.set_zone(&asked.zone, &self.settings.default_zone, now);
-        }
-        let freshness = self.model.load().freshness;
-        let change = TouchChange {
-            before: None,
-            after: Some(&touch),
-        };
-        if touch.sends() {
-            effects.of_touch(change, Some(&asked.snapshot.experiment), &freshness, now);
-            effects.count_decision(&touch);
-            change.apply_to_profile(&mut recipient.activity, &freshness);
-        }
-        if let Some(place) = &place {
-            place.note(&mut effects);
-        }
-        recipient.mark_changed(now);
-        recipient.remember(touch, now);
-        let committed = self
-            .commit(address, &recipient, start.version, &effects)
-            .await?;
-        if let (Some(_), Some(place)) = (&committed, place) {
-            place.keep();
-        }
-        Ok(committed.is_some())
     }
 
     fn token_of(&self, address: Address, snapshot: &Snapshot, touch: &Touch) -> String {
@@ -363,18 +330,5 @@ impl App {
             repeated: true,
             ..asked.fresh(answer, token)
         }
-    }
-}
-
-/// Which answer of its occasion this will be: the first, or a further one when the earlier can no longer hold.
-fn place(experiment: &Experiment, occasion: u64, recipient: &Recipient) -> Place {
-    let earlier = recipient
-        .touches
-        .iter()
-        .filter(|touch| touch.experiment == experiment.uid && touch.occasion == occasion)
-        .count();
-    Place {
-        occasion,
-        attempt: earlier as u64,
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::app::writes::{Address, Effects, TRIES_MAX};
 use crate::app::{App, AppError};
+use crate::domain::civil::Zone;
 use crate::domain::contribution::Change as TouchChange;
 use crate::domain::experiment::Experiment;
 use crate::domain::feedback::{EventOutcome, Rules, TouchState, touch_from_token, touch_state};
@@ -74,16 +75,7 @@ impl App {
         }
         let zone = work.recipient.zone_or(&self.settings.default_zone);
         if state == TouchState::Lost {
-            let touch = touch_from_token(work.token, &zone);
-            self.add_change(
-                work,
-                TouchChange {
-                    before: None,
-                    after: Some(&touch),
-                },
-            );
-            work.effects.count_decision(&touch);
-            work.recipient.remember(touch, work.now);
+            self.make_again(work, &zone);
         }
         let Some(before) = work.recipient.touch_mut(work.token.decision).cloned() else {
             return Ok((ReportOutcome::TooLate, false));
@@ -113,15 +105,23 @@ impl App {
                 after: Some(&after),
             },
         );
-        let address = Address {
-            tenant: work.token.tenant,
-            recipient: work.token.recipient,
-        };
-        self.log_outcome(address, &after, &mut work.effects)?;
+        self.log_outcome(address_of(work.token), &after, &mut work.effects)?;
         if let Some(slot) = work.recipient.touch_mut(work.token.decision) {
             *slot = after;
         }
         Ok((outcome, true))
+    }
+
+    /// Makes a touch again from its token, with everything that it added.
+    fn make_again(&self, work: &mut Work<'_>, zone: &Zone) {
+        let touch = touch_from_token(work.token, zone);
+        let change = TouchChange {
+            before: None,
+            after: Some(&touch),
+        };
+        self.add_change(work, change);
+        work.effects.count_decision(&touch);
+        work.recipient.remember(touch, work.now);
     }
 
     /// A consent withdrawn since the decision takes the touch out of the hours it was in.
@@ -139,6 +139,13 @@ impl App {
         work.effects
             .of_touch(change, Some(work.experiment), &freshness, work.now);
         change.apply_to_profile(&mut work.recipient.activity, &freshness);
+    }
+}
+
+fn address_of(token: &DecisionToken) -> Address {
+    Address {
+        tenant: token.tenant,
+        recipient: token.recipient,
     }
 }
 
