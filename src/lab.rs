@@ -7,6 +7,7 @@ mod campaign;
 mod error;
 pub mod estimate;
 pub mod headlines;
+pub mod log;
 mod parallel;
 mod reading;
 mod rig;

@@ -3,6 +3,7 @@
 //! One file per scenario, with its flags and its table; the worlds are the laboratory's.
 mod blast;
 mod file;
+mod off_policy;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -35,6 +36,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Scenario {
     Blast(blast::Args),
+    OffPolicy(off_policy::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -54,6 +56,7 @@ impl Scenario {
     fn run(self) -> Result<ExitCode, CliError> {
         match self {
             Self::Blast(args) => blast::run(args),
+            Self::OffPolicy(args) => off_policy::run(args),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
 pub mod blast;
+pub mod off_policy;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,4 +14,4 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 1] = [blast::SCENARIO];
+pub const SCENARIOS: [Scenario; 2] = [blast::SCENARIO, off_policy::SCENARIO];
