@@ -10,7 +10,7 @@ use crate::domain::civil::Zone;
 use crate::domain::decide::{Question, Timing, Verdict, decide};
 use crate::domain::draws::Draws;
 use crate::domain::event::EventKind;
-use crate::domain::experiment::Experiment;
+use crate::domain::experiment::{Experiment, Objective, Utility};
 use crate::domain::name::{ExperimentUid, RecipientKey, VariantIndex};
 use crate::domain::recipient::{Answer, Basis, DoNotSend, Touch};
 use crate::domain::send_time::SendTimeModel;
@@ -149,6 +149,24 @@ impl LoggedOutcome {
             click: touch.click.map_or(0.0, |click| click.weight.get()),
             value: touch.value,
             replied_negative: touch.replied_negative,
+        }
+    }
+
+    /// What it is worth under an objective; events of machines count with their weight.
+    pub fn reward(&self, objective: Objective, utility: &Utility) -> f64 {
+        let once = |kind: EventKind| f64::from(u8::from(self.has(kind)));
+        match objective {
+            Objective::Click => self.click,
+            Objective::Open => self.open,
+            Objective::Conversion => once(EventKind::Converted),
+            Objective::Value => self.value,
+            Objective::Utility => {
+                utility.open_value * self.open
+                    + utility.click_value * self.click
+                    + utility.conversion_value * once(EventKind::Converted)
+                    - utility.unsubscribe_cost * once(EventKind::Unsubscribed)
+                    - utility.complaint_cost * once(EventKind::Complained)
+            }
         }
     }
 

@@ -51,6 +51,8 @@ enum Success {
     Click,
     Open,
     Conversion,
+    Value,
+    Utility,
 }
 
 /// All that was estimated.
@@ -131,6 +133,8 @@ fn objective(success: Success) -> Objective {
         Success::Click => Objective::Click,
         Success::Open => Objective::Open,
         Success::Conversion => Objective::Conversion,
+        Success::Value => Objective::Value,
+        Success::Utility => Objective::Utility,
     }
 }
 

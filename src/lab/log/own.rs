@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::app::{App, AppError, Joined};
 use crate::domain::cell::Lane;
 use crate::domain::content_id::ContentId;
-use crate::domain::decision_log::{LoggedOutcome, LoggedTable, LoggedVerdict};
+use crate::domain::decision_log::{LoggedTable, LoggedVerdict};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, Objective, TrialOn};
 use crate::domain::name::{Slug, TenantId, VariantIndex};
@@ -177,19 +177,11 @@ fn sample(
         action: usize::from(variant.0),
         reward: joined
             .outcome
-            .map_or(0.0, |outcome| reward(&outcome, objective)),
+            .map_or(0.0, |outcome| outcome.reward(objective, &settings.utility)),
         propensity: *propensity,
         logged: both.logged.clone(),
         target: both.target.clone(),
     })
-}
-
-fn reward(outcome: &LoggedOutcome, objective: Objective) -> f64 {
-    match objective {
-        Objective::Click => outcome.click,
-        Objective::Open => outcome.open,
-        Objective::Conversion => f64::from(u8::from(outcome.has(EventKind::Converted))),
-    }
 }
 
 // === impl Worked ===

@@ -12,7 +12,7 @@ use crate::domain::name::{TenantId, VariantIndex};
 use crate::domain::off_policy::Sample;
 use crate::domain::policy::Policy;
 use crate::domain::posterior::Prior;
-use crate::domain::snapshot::{Beliefs, Snapshot, default_curve};
+use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
 use crate::lab::LabError;
 use crate::lab::campaign::{
     ATTRIBUTION_HOURS, answered, campaign, campaign_settings, decide, report, request_now,
@@ -99,13 +99,13 @@ fn snapshot(experiment: &Arc<Experiment>, known: &[(f64, f64)]) -> Snapshot {
         (id, cell)
     };
     let cells: BTreeMap<CellId, Cell> = (0..).zip(known).map(cell).collect();
-    let beliefs = Beliefs {
+    let beliefs = Beliefs::alike(Belief {
         prior: Prior {
             mean: 0.2,
             weight: 10.0,
         },
         curve: default_curve(Objective::Open),
-    };
+    });
     Snapshot::build(experiment.clone(), &cells, &beliefs, 1, start())
 }
 
