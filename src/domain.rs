@@ -22,6 +22,7 @@ pub mod exposure;
 pub mod feedback;
 pub mod freshness;
 pub mod gamma_shape;
+pub mod guardrail;
 pub mod hour_activity;
 pub mod human;
 pub mod name;
