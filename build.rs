@@ -3,11 +3,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "proto/hermod/v1/decision_service.proto",
     "proto/hermod/v1/feedback_service.proto",
     "proto/hermod/v1/experiment_service.proto",
     "proto/hermod/v1/recipient_service.proto",
+    "proto/hermod/v1/operations_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
 //! The use cases: load, ask the domain, commit. Called by gRPC, the command line and simulations alike.
 //!
 //! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
+mod alerts;
 mod clock;
 mod decision_log;
 mod decisions;
@@ -11,9 +12,11 @@ mod folding;
 mod ledger;
 mod load;
 mod maintenance;
+mod oversight;
 mod recipients;
 mod registry;
 mod results;
+mod statistics;
 mod survey;
 mod writes;
 
@@ -22,6 +25,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+pub use alerts::{ALERTS_KEPT, AlertsRequest, Numbered};
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use decision_log::{
     DecisionLogSettings, Joined, LogStatistics, ReplaySummary, ReplayTarget, Replayed,
@@ -37,8 +41,9 @@ pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportO
 pub use maintenance::{MaintenanceReport, MaintenanceStep};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{
-    HoldoutResults, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, SampleRatio, VariantResults,
+    HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, VariantResults,
 };
+pub use statistics::Statistics;
 pub use survey::Survey;
 
 use crate::domain::civil::Zone;
@@ -51,6 +56,7 @@ use crate::domain::token::TokenKeys;
 use crate::store::records::{self, Record, StoreIdentity, key};
 use crate::store::{Engine, Partition, StoreError};
 
+use alerts::AlertBook;
 use ledger::TenantHours;
 use maintenance::Schedule;
 use registry::Registry;
@@ -94,6 +100,7 @@ pub struct App {
     log: decision_log::DecisionLog,
     changes: tokio::sync::watch::Sender<u64>,
     schedule: Schedule,
+    alerts: AlertBook,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -133,6 +140,7 @@ impl App {
             log: decision_log::DecisionLog::default(),
             changes: tokio::sync::watch::Sender::new(0),
             schedule: Schedule::default(),
+            alerts: AlertBook::default(),
         };
         let report = app.load().await?;
         app.refresh();

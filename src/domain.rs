@@ -4,6 +4,7 @@
 
 pub mod active_hours;
 pub mod activity;
+pub mod alert;
 pub mod allocation;
 pub mod basis;
 pub mod beliefs;
@@ -27,10 +28,12 @@ pub mod hour_activity;
 pub mod human;
 pub mod name;
 pub mod off_policy;
+pub mod oversight;
 pub mod policy;
 pub mod posterior;
 pub mod quadrature;
 pub mod recipient;
+pub mod sample_ratio;
 pub mod send_plan;
 pub mod send_time;
 pub mod send_window;

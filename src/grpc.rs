@@ -6,6 +6,7 @@ mod constraints;
 mod decisions;
 mod experiments;
 mod feedback;
+mod operations;
 mod recipients;
 mod results;
 mod status;
@@ -21,9 +22,10 @@ use crate::domain::name::TenantId;
 use wire::decision_service_server::DecisionServiceServer;
 use wire::experiment_service_server::ExperimentServiceServer;
 use wire::feedback_service_server::FeedbackServiceServer;
+use wire::operations_service_server::OperationsServiceServer;
 use wire::recipient_service_server::RecipientServiceServer;
 
-/// The four services over one set of use cases.
+/// The services over one set of use cases.
 #[derive(Clone)]
 pub struct Services {
     app: Arc<App>,
@@ -58,6 +60,11 @@ impl Services {
     /// The recipient service.
     pub fn recipients(&self, request_bytes_max: usize) -> RecipientServiceServer<Self> {
         RecipientServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
+    }
+
+    /// The operations service.
+    pub fn operations(&self, request_bytes_max: usize) -> OperationsServiceServer<Self> {
+        OperationsServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
     }
 }
 

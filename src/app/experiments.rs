@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::experiment::{
-    Experiment, ExperimentState, LifecycleError, Variant, VariantState,
-};
+use crate::domain::experiment::{Experiment, ExperimentState, Variant, VariantState};
 use crate::domain::name::{Slug, TenantId};
 use crate::domain::policy::Policy;
 use crate::store::records::{self, key};
@@ -196,7 +194,7 @@ impl App {
         .await
     }
 
-    /// Takes a variant to another state.
+    /// Takes a variant to another state; [`App::resume_variant`] puts it back.
     pub async fn move_variant(
         &self,
         tenant: TenantId,
@@ -206,14 +204,7 @@ impl App {
         reason: &str,
     ) -> Result<Arc<Experiment>, AppError> {
         self.change_experiment(tenant, id, None, |experiment, _| {
-            if experiment.state == ExperimentState::Concluded {
-                let error = LifecycleError::WrongState {
-                    state: experiment.state,
-                    step: "changing a variant",
-                    needed: "DRAFT, RUNNING or PAUSED",
-                };
-                return Err(error.into());
-            }
+            experiment.changeable()?;
             Ok(experiment.move_variant(variant, to, reason)?)
         })
         .await
@@ -227,6 +218,21 @@ impl App {
         revision: Option<u64>,
         apply: impl Fn(&mut Experiment, Timestamp) -> Result<(), AppError>,
     ) -> Result<Arc<Experiment>, AppError> {
+        let nothing = |_: &Experiment| Ok(Vec::new());
+        let changed = self.change_along(tenant, id, revision, apply, nothing);
+        Ok(changed.await?.0)
+    }
+
+    /// Applies a change and stores it durably, with others of the first partition along in the same commit; also answers whether
+    /// there was anything to change.
+    pub(super) async fn change_along(
+        &self,
+        tenant: TenantId,
+        id: &Slug,
+        revision: Option<u64>,
+        apply: impl Fn(&mut Experiment, Timestamp) -> Result<(), AppError>,
+        along: impl Fn(&Experiment) -> Result<Vec<Change>, AppError>,
+    ) -> Result<(Arc<Experiment>, bool), AppError> {
         for _ in 0..TRIES_MAX {
             let live = self
                 .registry
@@ -247,7 +253,7 @@ impl App {
             let mut experiment = before.clone();
             apply(&mut experiment, now)?;
             if experiment == before {
-                return Ok(live.experiment());
+                return Ok((live.experiment(), false));
             }
             experiment.revision += 1;
             experiment.updated_at = now;
@@ -256,17 +262,15 @@ impl App {
                 value: records::encode(&experiment)?,
                 expected: Some(stored.version),
             };
-            if let Outcome::Committed(ticket) = self
-                .engine
-                .commit(HOME, Batch { changes: vec![put] })
-                .await?
-            {
+            let mut changes = along(&experiment)?;
+            changes.push(put);
+            if let Outcome::Committed(ticket) = self.engine.commit(HOME, Batch { changes }).await? {
                 self.engine.durable(ticket).await?;
                 let experiment = Arc::new(experiment);
                 let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
                 live.rebuild(experiment.clone(), now, &expected);
                 self.changes.send_modify(|count| *count += 1);
-                return Ok(experiment);
+                return Ok((experiment, true));
             }
         }
         Err(AppError::contended())

@@ -101,29 +101,35 @@ impl App {
             tenant,
             recipient: token.recipient,
         };
-        self.change_touch(
-            address,
-            &token,
-            &experiment,
-            |recipient, touch, rules, effects| {
-                let charted = touch.is_charted(event.kind);
-                let outcome = feedback::apply(touch, &event, rules);
-                if let Some(suppression) =
-                    feedback::suppression(&event).filter(|_| outcome == EventOutcome::Counted)
-                {
-                    recipient.suppression = Some(suppression);
-                }
-                if outcome == EventOutcome::TooLate {
-                    touch.events |= event.kind.late_bit();
-                }
-                let is_first = !charted && outcome == EventOutcome::TooLate;
-                if is_first || outcome == EventOutcome::Counted {
-                    effects.count_event(touch, &event, i64::from(!charted));
-                }
-                outcome
-            },
-        )
-        .await
+        let step = self
+            .change_touch(
+                address,
+                &token,
+                &experiment,
+                |recipient, touch, rules, effects| {
+                    let charted = touch.is_charted(event.kind);
+                    let outcome = feedback::apply(touch, &event, rules);
+                    if let Some(suppression) =
+                        feedback::suppression(&event).filter(|_| outcome == EventOutcome::Counted)
+                    {
+                        recipient.suppression = Some(suppression);
+                    }
+                    if outcome == EventOutcome::TooLate {
+                        touch.events |= event.kind.late_bit();
+                    }
+                    let is_first = !charted && outcome == EventOutcome::TooLate;
+                    if is_first || outcome == EventOutcome::Counted {
+                        effects.count_event(touch, &event, i64::from(!charted));
+                    }
+                    outcome
+                },
+            )
+            .await?;
+        if step.1.is_some() {
+            self.heed(tenant, token.experiment, token.variant, &event)
+                .await;
+        }
+        Ok(step)
     }
 
     async fn reclassify_one(

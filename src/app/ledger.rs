@@ -6,15 +6,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::domain::cell::{Cell, CellDelta, CellId, Lane};
+use crate::domain::cell::{Cell, CellDelta, CellId, Context, HOUR_MS, Lane};
 use crate::domain::civil::HourOfWeek;
 use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::Objective;
+use crate::domain::guardrail::HarmEvidence;
 use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assemble, is_matured};
-use crate::domain::name::VariantIndex;
+use crate::domain::name::{ExperimentUid, VariantIndex};
+use crate::domain::sample_ratio::SampleRatio;
 use crate::domain::send_plan::SendPlan;
 use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
+use crate::domain::snapshot::Table;
 use crate::domain::timeline::HourCounts;
+use crate::store::records::key::TimelineSlot;
 
 /// Everybody's curve is learned anew at most this often.
 const MODEL_INTERVAL_MS: i64 = 60_000;
@@ -27,6 +31,7 @@ pub struct Sums {
     counts: BTreeMap<(VariantIndex, Lane), HourCounts>,
     /// Mails planned by hour, where the experiment has a capacity.
     pub plan: SendPlan,
+    ratio: SampleRatio,
 }
 
 /// Everybody's activity by hour of the week, and how far people differ in it.
@@ -56,15 +61,73 @@ impl Sums {
     }
 
     /// Adds counts of an hour.
-    pub fn add_counts(&mut self, variant: VariantIndex, lane: Lane, counts: &HourCounts) {
+    pub fn add_counts(&mut self, slot: &TimelineSlot, counts: &HourCounts) {
         self.counts
-            .entry((variant, lane))
+            .entry((slot.variant, slot.lane))
             .or_default()
             .merge(counts);
+        if slot.lane == Lane::Policy {
+            let (decided, confirmed) = (counts.decided, counts.confirmed);
+            self.ratio
+                .count(slot.hour, slot.variant, decided, confirmed);
+        }
+    }
+
+    /// Adds a decision of the policy to the check of shares.
+    pub fn add_decision(&mut self, table: &Table, chosen: VariantIndex) {
+        let propensities = table.allocation.probabilities();
+        let variants = table.candidates.iter().map(|candidate| candidate.variant);
+        self.ratio
+            .decide(variants.zip(propensities.iter().copied()), chosen);
+    }
+
+    /// The check of shares, as of now.
+    pub fn ratio(&mut self, now: Timestamp) -> &SampleRatio {
+        let hour = now.as_millisecond().div_euclid(HOUR_MS);
+        self.ratio.settle(i32::try_from(hour).unwrap_or(i32::MAX));
+        &self.ratio
+    }
+
+    /// What speaks against a variant in all its cells, the holdout's included.
+    pub fn harm(
+        &mut self,
+        experiment: ExperimentUid,
+        variant: VariantIndex,
+        now: Timestamp,
+    ) -> HarmEvidence {
+        self.move_due(now);
+        let context = |byte| Context {
+            segment: byte,
+            daypart: byte,
+        };
+        let end = |byte, lane| CellId {
+            experiment,
+            variant,
+            context: context(byte),
+            lane,
+        };
+        let mut sum = Cell::default();
+        let of_variant = end(0, Lane::Policy)..=end(u8::MAX, Lane::Holdout);
+        for (_, cell) in self.cells.range(of_variant) {
+            sum.merge(cell);
+        }
+        sum.advance(now.as_millisecond());
+        HarmEvidence {
+            mails: sum.click.trials,
+            harm: sum.harm,
+        }
     }
 
     /// The cells as of now; planned trials whose time has come count from here on.
     pub fn due(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
+        self.move_due(now);
+        let mut cells = self.cells.clone();
+        let now_ms = now.as_millisecond();
+        cells.values_mut().for_each(|cell| cell.advance(now_ms));
+        cells
+    }
+
+    fn move_due(&mut self, now: Timestamp) {
         let now_ms = now.as_millisecond();
         while let Some(entry) = self
             .planned
@@ -74,9 +137,6 @@ impl Sums {
             let ((_, id), cell) = entry.remove_entry();
             self.cells.entry(id).or_default().merge(&cell);
         }
-        let mut cells = self.cells.clone();
-        cells.values_mut().for_each(|cell| cell.advance(now_ms));
-        cells
     }
 
     /// Counts of a variant.

@@ -6,6 +6,7 @@ use crate::domain::civil::HourOfWeek;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourDelta;
 use crate::domain::name::{ExperimentUid, TenantId};
+use crate::domain::oversight::Oversight;
 use crate::domain::send_plan::PlannedSends;
 use crate::store::records::{self, Record, key};
 use crate::store::{Bytes, Partition, SCAN_ROWS_MAX, Scan, StoreError};
@@ -26,6 +27,7 @@ impl App {
             Ok(())
         })
         .await?;
+        let mut oversights = self.load_oversights(&mut report).await?;
         for partition in (0..self.engine.partitions()).map(Partition) {
             self.load_sums(partition, &mut sums, &mut report).await?;
             self.load_hours(partition, &mut report).await?;
@@ -35,8 +37,9 @@ impl App {
         for (tenant, experiment) in experiments {
             let sums = sums.remove(&experiment.uid).unwrap_or_default();
             let published = |_, objective| self.registry.expected_rate(tenant, objective);
-            self.registry
-                .insert(Live::new(tenant, experiment, sums, &published, now));
+            let oversight = oversights.remove(&experiment.uid).unwrap_or_default();
+            let live = Live::new(tenant, experiment, sums, &published, now);
+            self.registry.insert(live.overseen(oversight));
         }
         self.registry
             .lives()
@@ -78,11 +81,9 @@ impl App {
         .await?;
         self.each(partition, key::TIMELINES, report, |key, value| {
             let (_, slot) = key::parse::timeline(key).ok_or_else(|| foreign_key(key))?;
-            sums.entry(slot.experiment).or_default().add_counts(
-                slot.variant,
-                slot.lane,
-                &records::decode(value)?,
-            );
+            sums.entry(slot.experiment)
+                .or_default()
+                .add_counts(&slot, &records::decode(value)?);
             Ok(())
         })
         .await?;
@@ -94,6 +95,27 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    /// Loads the alerts, and answers what is remembered about watching over experiments.
+    async fn load_oversights(
+        &self,
+        report: &mut LoadReport,
+    ) -> Result<HashMap<ExperimentUid, Oversight>, AppError> {
+        let mut oversights = HashMap::new();
+        self.each(HOME, key::OVERSIGHTS, report, |key, value| {
+            let (_, uid) = key::parse::oversight(key).ok_or_else(|| foreign_key(key))?;
+            oversights.insert(uid, records::decode(value)?);
+            Ok(())
+        })
+        .await?;
+        self.each(HOME, key::ALERTS, report, |key, value| {
+            let (tenant, number) = key::parse::alert(key).ok_or_else(|| foreign_key(key))?;
+            self.alerts.keep(tenant, number, records::decode(value)?);
+            Ok(())
+        })
+        .await?;
+        Ok(oversights)
     }
 
     async fn load_hours(

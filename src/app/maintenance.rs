@@ -16,6 +16,8 @@ pub enum MaintenanceStep {
     Fold,
     /// Deletes logged decisions that are past the retention.
     PruneDecisionLog,
+    /// Watches over experiments: guardrails, probation, the stopping rule, the check of shares.
+    Oversee,
 }
 
 /// What one round of maintenance did.
@@ -38,12 +40,14 @@ pub(super) struct Schedule {
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
     pub const ALL: [Self; 2] = [Self::Fold, Self::PruneDecisionLog];
+    pub const ALL: [Self; 2] = [Self::Fold, Self::Oversee];
 
     /// Its name, for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fold => "fold",
             Self::PruneDecisionLog => "prune_decision_log",
+            Self::Oversee => "oversee",
         }
     }
 
@@ -52,6 +56,7 @@ impl MaintenanceStep {
         match self {
             Self::Fold => 0,
             Self::PruneDecisionLog => 10_000,
+            Self::Oversee => 5_000,
         }
     }
 }
@@ -97,6 +102,7 @@ impl App {
         match step {
             MaintenanceStep::Fold => self.fold().await.map(|_| ()),
             MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
+            MaintenanceStep::Oversee => self.oversee().await,
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::domain::experiment::{Experiment, ExperimentState, Objective};
 use crate::domain::name::{ExperimentUid, Slug, TenantId};
+use crate::domain::oversight::Oversight;
 use crate::domain::posterior::Prior;
 use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
 
@@ -32,6 +33,8 @@ pub struct Live {
     sums: Mutex<Sums>,
     dirty: AtomicBool,
     version: AtomicU64,
+    oversight: Mutex<Oversight>,
+    checked_version: AtomicU64,
 }
 
 /// All experiments in service.
@@ -77,7 +80,30 @@ impl Live {
             sums: Mutex::new(sums),
             dirty: AtomicBool::new(false),
             version: AtomicU64::new(1),
+            oversight: Mutex::default(),
+            checked_version: AtomicU64::new(0),
         }
+    }
+
+    /// The same with what is remembered about watching over it.
+    pub fn overseen(self, oversight: Oversight) -> Self {
+        Self {
+            oversight: Mutex::new(oversight),
+            ..self
+        }
+    }
+
+    /// What is remembered about watching over it.
+    pub fn oversight(&self) -> MutexGuard<'_, Oversight> {
+        self.oversight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the snapshot is another one than when this was last asked.
+    pub fn begin_check(&self) -> bool {
+        let version = self.snapshot.load().version;
+        self.checked_version.swap(version, Ordering::AcqRel) != version
     }
 
     /// What answers decisions now.

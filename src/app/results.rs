@@ -2,15 +2,14 @@
 //!
 //! Invariant: reports shrink variants towards the campaign's level, so that a winner's lead is not overstated; decisions do not use this.
 use jiff::Timestamp;
-use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use crate::domain::beliefs::Beliefs;
 use crate::domain::cell::{Cell, CellId, Lane};
-use crate::domain::event::EventKind;
-use crate::domain::experiment::{Experiment, VariantState};
+use crate::domain::experiment::Experiment;
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::{CellCounts, Posterior, best_posterior};
 use crate::domain::quadrature::BestArm;
+use crate::domain::sample_ratio;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
 use crate::domain::standing::{Observed, Purpose, Standing, Terms};
@@ -25,8 +24,6 @@ use std::sync::Arc;
 pub const SAFE_RELATIVE_LOSS: f64 = 0.005;
 /// Effective trials that every live variant needs before it is safe to stop.
 pub const SAFE_TRIALS: f64 = 100.0;
-/// A sample-ratio check this improbable raises the alarm.
-const RATIO_ALARM: f64 = 0.001;
 
 /// What an experiment shows.
 #[derive(Clone, Debug)]
@@ -46,7 +43,7 @@ pub struct Results {
     /// The holdout.
     pub holdout: HoldoutResults,
     /// The check of shares.
-    pub ratio: SampleRatio,
+    pub ratio: RatioCheck,
 }
 
 /// What one variant shows.
@@ -93,12 +90,28 @@ pub struct HoldoutResults {
 
 /// Whether the variants got the shares that were decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SampleRatio {
-    /// Probability of a deviation as large if all is well.
+pub struct RatioCheck {
+    /// Evidence against the shares: an e-value, expected to be at most 1 if all is well.
+    pub evidence: f64,
+    /// Its anytime-valid p-value: 1 over the evidence, at most 1.
     pub p_value: f64,
     /// Whether to worry.
     pub alarm: bool,
 }
+
+// === impl RatioCheck ===
+
+impl RatioCheck {
+    fn of(evidence: f64) -> Self {
+        Self {
+            evidence,
+            p_value: (1.0 / evidence).min(1.0),
+            alarm: evidence >= sample_ratio::ALARM_FROM,
+        }
+    }
+}
+
+// === impl App ===
 
 impl App {
     /// What an experiment shows now.
@@ -129,9 +142,11 @@ impl App {
                 }
             })
             .collect();
+        let ratio = RatioCheck::of(sums.ratio(now).evidence());
         drop(sums);
         let held = pooled(&cells, |id| id.lane == Lane::Holdout);
-        Ok(assemble(&snapshot, facts, &held, &beliefs, now))
+        let results = assemble(&snapshot, facts, &held, &beliefs, now);
+        Ok(Results { ratio, ..results })
     }
 }
 
@@ -197,7 +212,7 @@ fn assemble(
     Results {
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
         holdout: holdout(&terms, held, &cells),
-        ratio: sample_ratio(&variants),
+        ratio: RatioCheck::of(1.0),
         experiment,
         as_of,
         leader,
@@ -209,7 +224,7 @@ fn assemble(
 fn live_positions(experiment: &Experiment) -> Vec<usize> {
     let variants = experiment.variants.iter().enumerate();
     variants
-        .filter(|(_, variant)| variant.state == VariantState::Live)
+        .filter(|(_, variant)| variant.state.is_eligible())
         .map(|(at, _)| at)
         .collect()
 }
@@ -252,84 +267,5 @@ fn holdout(terms: &Terms<'_>, held: &Cell, policy: &[Cell]) -> HoldoutResults {
         successes: counts.successes,
         observed: terms.observed(held),
         policy: terms.observed(&all),
-    }
-}
-
-/// Pearson's chi-square on sent against not sent, by variant: mails of all variants must leave alike.
-fn sample_ratio(variants: &[VariantResults]) -> SampleRatio {
-    let rows: Vec<(f64, f64)> = variants
-        .iter()
-        .map(|variant| {
-            (
-                variant.counts.decided as f64,
-                variant.counts.of(EventKind::Sent) as f64,
-            )
-        })
-        .filter(|(decided, _)| *decided > 0.0)
-        .collect();
-    let (decided, sent) = rows
-        .iter()
-        .fold((0.0, 0.0), |(d, s), row| (d + row.0, s + row.1));
-    let share = if decided > 0.0 { sent / decided } else { 0.0 };
-    let enough = rows
-        .iter()
-        .all(|(decided, _)| decided * share >= 5.0 && decided * (1.0 - share) >= 5.0);
-    if rows.len() < 2 || !enough {
-        return SampleRatio {
-            p_value: 1.0,
-            alarm: false,
-        };
-    }
-    let statistic: f64 = rows
-        .iter()
-        .map(|(decided, sent)| (sent - decided * share).powi(2) / (decided * share * (1.0 - share)))
-        .sum();
-    let p_value = ChiSquared::new((rows.len() - 1) as f64).map_or(1.0, |chi| chi.sf(statistic));
-    SampleRatio {
-        p_value,
-        alarm: p_value < RATIO_ALARM,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn variant(decided: i64, sent: i64) -> VariantResults {
-        let mut counts = HourCounts {
-            decided,
-            ..HourCounts::default()
-        };
-        counts.count(EventKind::Sent, sent);
-        VariantResults {
-            variant: VariantIndex(0),
-            mean: 0.0,
-            interval: Interval {
-                low: 0.0,
-                high: 0.0,
-            },
-            probability_best: 0.0,
-            expected_loss: 0.0,
-            share: 0.0,
-            trials: 0.0,
-            effective_trials: 0.0,
-            planned_trials: 0.0,
-            successes: 0.0,
-            counts,
-        }
-    }
-
-    #[test]
-    fn a_variant_whose_mails_do_not_leave_raises_the_alarm() {
-        assert!(sample_ratio(&[variant(1000, 900), variant(1000, 500)]).alarm);
-        assert!(!sample_ratio(&[variant(1000, 900), variant(300, 268)]).alarm);
-    }
-
-    #[test]
-    fn without_sent_events_there_is_nothing_to_check() {
-        assert_eq!(
-            sample_ratio(&[variant(1000, 0), variant(1000, 0)]).p_value,
-            1.0
-        );
     }
 }

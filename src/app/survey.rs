@@ -3,10 +3,12 @@
 //! Reads page by page and changes nothing. It passes over every record, so it is for the command line, not for requests.
 use std::collections::BTreeMap;
 
+use crate::domain::alert::Alert;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
+use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Individuality, SendTimeModel};
@@ -70,6 +72,8 @@ impl Survey {
             LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,
             LoggedTable::KIND => checked::<LoggedTable>(value)?,
             SendTimeModel::KIND => checked::<SendTimeModel>(value)?,
+            Alert::KIND => checked::<Alert>(value)?,
+            Oversight::KIND => checked::<Oversight>(value)?,
             other => {
                 return Err(StoreError::Corrupt {
                     what: format!("a record of the unknown kind {other}"),

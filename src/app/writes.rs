@@ -3,13 +3,14 @@
 //! Invariant: the sums in memory get a change only after the store took it.
 use jiff::Timestamp;
 
-use crate::domain::cell::{CellDelta, HOUR_MS, Lane};
+use crate::domain::cell::{CellDelta, HOUR_MS};
 use crate::domain::contribution::Change as TouchChange;
+use crate::domain::decide::Choice;
 use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::hour_activity::HourDelta;
-use crate::domain::name::{ExperimentUid, RecipientKey, TenantId, VariantIndex};
+use crate::domain::name::{ExperimentUid, RecipientKey, TenantId};
 use crate::domain::recipient::{Answer, Recipient, Touch};
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::Individuality;
@@ -91,6 +92,23 @@ impl Effects {
             }
             counts.replied_negative =
                 i64::from(event.kind == EventKind::Replied && touch.replied_negative);
+            self.counts.push((slot, counts));
+        }
+        self.confirm(touch, event.kind, times);
+    }
+
+    /// The first sent or delivered event of a decision confirms it in the hour of the decision, so that all of one hour compare.
+    fn confirm(&mut self, touch: &Touch, kind: EventKind, times: i64) {
+        let other = match kind {
+            EventKind::Sent => EventKind::Delivered,
+            EventKind::Delivered => EventKind::Sent,
+            _ => return,
+        };
+        if let Some(slot) = slot(touch, touch.decided_at_ms).filter(|_| !touch.is_charted(other)) {
+            let counts = HourCounts {
+                confirmed: times,
+                ..HourCounts::default()
+            };
             self.counts.push((slot, counts));
         }
     }
@@ -181,6 +199,11 @@ impl App {
             .commit(self.partition_of(address.recipient), batch)
             .await?;
         Ok(())
+    /// Counts a recorded choice of the policy for the check of shares.
+    pub(super) fn count_choice(&self, tenant: TenantId, choice: &Choice, of: &Experiment) {
+        if let Some(live) = self.registry.by_uid(tenant, of.uid) {
+            live.sums().add_decision(&choice.table, choice.variant);
+        }
     }
 
     fn push_merges(
@@ -236,8 +259,7 @@ impl App {
         }
         for (slot, counts) in &effects.counts {
             if let Some(live) = self.registry.by_uid(tenant, slot.experiment) {
-                let (variant, lane): (VariantIndex, Lane) = (slot.variant, slot.lane);
-                live.add(|sums| sums.add_counts(variant, lane, counts));
+                live.add(|sums| sums.add_counts(slot, counts));
             }
         }
         for delta in &effects.hours {

@@ -4,6 +4,7 @@
 mod blast;
 mod file;
 mod off_policy;
+mod guardrail;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -37,6 +38,7 @@ pub struct Args {
 enum Scenario {
     Blast(blast::Args),
     OffPolicy(off_policy::Args),
+    Guardrail(guardrail::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -57,6 +59,7 @@ impl Scenario {
         match self {
             Self::Blast(args) => blast::run(args),
             Self::OffPolicy(args) => off_policy::run(args),
+            Self::Guardrail(args) => guardrail::run(args),
         }
     }
 }

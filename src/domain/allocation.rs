@@ -94,14 +94,47 @@ impl Allocation {
             .iter()
             .map(|weight| even + (1.0 - floor) * (weight / sum))
             .collect();
-        let units = whole_units(&floored);
+        Ok(Self::stated(&floored))
+    }
+
+    /// The same with the arms of a group held to a share together.
+    ///
+    /// If the group has more than `share_max`, its arms are scaled to it by one factor and all others by another that fills the
+    /// rest, so that within either the proportions stay: `p_k share_max / P(group)` and `p_k (1 - share_max) / (1 - P(group))`.
+    /// Nothing changes where the others have no share to be scaled.
+    pub fn capped(&self, is_in_group: impl Fn(usize) -> bool, share_max: f64) -> Self {
+        let of_group = |arm: &usize| is_in_group(*arm);
+        let arms = 0..self.probabilities.len();
+        let group: f64 = arms
+            .clone()
+            .filter(of_group)
+            .map(|arm| self.propensity(arm))
+            .sum();
+        let others: f64 = arms
+            .clone()
+            .filter(|arm| !of_group(arm))
+            .map(|arm| self.propensity(arm))
+            .sum();
+        if !(0.0..1.0).contains(&share_max) || group <= share_max || others <= 0.0 {
+            return self.clone();
+        }
+        let (down, up) = (share_max / group, (1.0 - share_max) / others);
+        let held: Vec<f64> = arms
+            .map(|arm| self.propensity(arm) * if is_in_group(arm) { down } else { up })
+            .collect();
+        Self::stated(&held)
+    }
+
+    /// The table of probabilities that sum to one but for rounding.
+    fn stated(probabilities: &[f64]) -> Self {
+        let units = whole_units(probabilities);
         // Stated as the table has them, so that the rounding of the sum is part of the statement.
         let total = COLUMN_UNITS as f64 * units.len() as f64;
         let probabilities = units.iter().map(|own| *own as f64 / total).collect();
-        Ok(Self {
+        Self {
             probabilities,
             columns: alias_table(units),
-        })
+        }
     }
 
     /// The arm that this uniform 64-bit number draws, in constant time.
@@ -254,6 +287,25 @@ mod tests {
             .sum();
         // 0.999 quantile with 19 degrees of freedom.
         assert!(chi_square < 43.82, "{chi_square}");
+    }
+
+    #[test]
+    fn a_capped_group_gets_its_share_and_all_proportions_stay() {
+        let allocation = Allocation::new(&[0.1, 0.3, 0.4, 0.2], 0.0).unwrap();
+        let capped = allocation.capped(|arm| arm >= 2, 0.12);
+        for (got, exact) in capped.probabilities().iter().zip([0.22, 0.66, 0.08, 0.04]) {
+            assert!((got - exact).abs() < 1e-15, "{capped:?}");
+        }
+        for (stated, drawn) in capped.probabilities().iter().zip(realised(&capped)) {
+            assert!((stated - drawn).abs() < 1e-15, "{capped:?}");
+        }
+        assert_eq!(allocation.capped(|arm| arm >= 2, 0.7), allocation);
+        assert_eq!(
+            allocation.capped(|_| true, 0.1),
+            allocation,
+            "there is nobody else"
+        );
+        assert_eq!(allocation.capped(|arm| arm >= 2, 1.0), allocation);
     }
 
     #[test]

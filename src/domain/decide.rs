@@ -322,8 +322,10 @@ fn which(
     };
     let count = table.candidates.len();
     let (position, propensity) = if holdout {
-        let position = ((u128::from(question.draws.variant) * count as u128) >> 64) as usize;
-        (position, 1.0 / count as f64)
+        // A newcomer on probation is not for the holdout: its share would escape the cap.
+        let settled = table.settled.len() as u128;
+        let at = ((u128::from(question.draws.variant) * settled) >> 64) as usize;
+        (table.settled.get(at).copied()?, 1.0 / settled as f64)
     } else {
         let position = table.allocation.draw(question.draws.variant);
         (position, table.allocation.propensity(position))

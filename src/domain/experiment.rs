@@ -8,6 +8,7 @@ use crate::domain::context::Context;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
 
 mod settings;
+mod variants;
 
 pub use settings::{
     FrequencyCap, Guardrails, Probation, SendDefaults, SenderCapacity, Settings, Utility, WarmUp,
@@ -94,6 +95,8 @@ pub enum VariantState {
     Quarantined,
     /// Out for good.
     Retired,
+    /// Eligible with a capped share, until it is known to do no harm.
+    Probation,
 }
 
 /// What counts as success.
@@ -204,13 +207,22 @@ impl Experiment {
         self.variants.get(usize::from(index.0))
     }
 
-    /// Positions of the variants that may be chosen, ascending.
+    /// Positions of the variants that may be chosen, those on probation included, ascending.
     pub fn live_variants(&self) -> Vec<VariantIndex> {
+        self.variants_where(VariantState::is_eligible)
+    }
+
+    /// Positions of the variants on probation, ascending.
+    pub fn variants_on_probation(&self) -> Vec<VariantIndex> {
+        self.variants_where(|state| state == VariantState::Probation)
+    }
+
+    fn variants_where(&self, is_meant: impl Fn(VariantState) -> bool) -> Vec<VariantIndex> {
         (0..)
             .map(VariantIndex)
             .zip(&self.variants)
-            .filter(|(_, v)| v.state == VariantState::Live)
-            .map(|(i, _)| i)
+            .filter(|(_, variant)| is_meant(variant.state))
+            .map(|(index, _)| index)
             .collect()
     }
 
@@ -291,48 +303,6 @@ impl Experiment {
         self.winner = winner.map(|id| self.known(id)).transpose()?;
         self.state = ExperimentState::Concluded;
         self.concluded_at = Some(now);
-        Ok(())
-    }
-
-    /// Adds a variant at the end.
-    pub fn add_variant(&mut self, variant: Variant) -> Result<(), LifecycleError> {
-        if self.state == ExperimentState::Concluded {
-            return Err(self.wrong_state("adding a variant", "DRAFT, RUNNING or PAUSED"));
-        }
-        if self.variant_index(variant.id.as_str()).is_some() {
-            return Err(LifecycleError::VariantExists {
-                id: variant.id.to_string(),
-            });
-        }
-        if self.variants.len() >= VARIANTS_MAX {
-            return Err(LifecycleError::TooManyVariants);
-        }
-        self.variants.push(variant);
-        Ok(())
-    }
-
-    /// Takes a variant to another state; only live, paused and quarantined ones can be moved.
-    pub fn move_variant(
-        &mut self,
-        id: &str,
-        to: VariantState,
-        reason: &str,
-    ) -> Result<(), LifecycleError> {
-        let index = self.known(id)?;
-        let Some(variant) = self.variants.get_mut(usize::from(index.0)) else {
-            return Err(LifecycleError::UnknownVariant { id: id.to_owned() });
-        };
-        if variant.state == VariantState::Retired && to != VariantState::Retired {
-            return Err(LifecycleError::WrongVariantState {
-                state: variant.state,
-                step: "moving it",
-                needed: "any state but RETIRED; add a new variant",
-            });
-        }
-        if to == VariantState::Quarantined {
-            variant.quarantine_reason = reason.to_owned();
-        }
-        variant.state = to;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use statrs::function::gamma::checked_gamma_ur;
 
 use crate::domain::cell::Harm;
 use crate::domain::event::EventKind;
+use crate::domain::experiment::Guardrails;
 
 /// A variant whose rate is above its limit with more than this probability is quarantined.
 pub const QUARANTINE_ABOVE: f64 = 0.9;
@@ -28,19 +29,6 @@ pub enum Measure {
     Bounce,
     /// Negative replies.
     NegativeReply,
-}
-
-/// Highest rates that are put up with, as shares of the mails sent; 1 switches a guardrail off.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Guardrails {
-    /// Of complaints.
-    pub complaint_rate_max: f64,
-    /// Of unsubscribes.
-    pub unsubscribe_rate_max: f64,
-    /// Of bounces.
-    pub bounce_rate_max: f64,
-    /// Of negative replies.
-    pub negative_reply_rate_max: f64,
 }
 
 /// What speaks for or against a variant: mails that left, and the harm they did.
@@ -119,18 +107,6 @@ impl Measure {
 }
 
 // === impl Guardrails ===
-
-impl Default for Guardrails {
-    /// Complaints .1 %, as large mailbox providers ask; unsubscribes and negative replies 1 %, bounces 5 %.
-    fn default() -> Self {
-        Self {
-            complaint_rate_max: 0.001,
-            unsubscribe_rate_max: 0.01,
-            bounce_rate_max: 0.05,
-            negative_reply_rate_max: 0.01,
-        }
-    }
-}
 
 impl Guardrails {
     const fn limit(&self, measure: Measure) -> f64 {

@@ -16,6 +16,8 @@ pub struct HourCounts {
     pub replied_negative: i64,
     /// Sum of conversion values.
     pub value: f64,
+    /// How many of the hour's decisions are known to have led to a mail, by a sent or delivered event at any time.
+    pub confirmed: i64,
 }
 
 // === impl HourCounts ===
@@ -29,6 +31,7 @@ impl HourCounts {
         }
         self.replied_negative += part.replied_negative;
         self.value += part.value;
+        self.confirmed += part.confirmed;
     }
 
     /// How many events of a kind.

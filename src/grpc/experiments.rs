@@ -210,9 +210,8 @@ impl ExperimentService for Services {
     ) -> Result<Response<wire::ResumeVariantResponse>, Status> {
         let tenant = tenant_of(&request);
         let wire::ResumeVariantRequest { name, variant_id } = request.into_inner();
-        let experiment = self
-            .move_variant(tenant, &name, &variant_id, VariantState::Live, "")
-            .await?;
+        let id = named(&name).map_err(status)?;
+        let experiment = answer(self.app.resume_variant(tenant, &id, &variant_id).await)?;
         Ok(Response::new(wire::ResumeVariantResponse { experiment }))
     }
 

@@ -1,5 +1,5 @@
 //! Results on the wire.
-use crate::app::{HoldoutResults, Results, SampleRatio, VariantResults};
+use crate::app::{HoldoutResults, RatioCheck, Results, VariantResults};
 use crate::domain::event::EventKind;
 use crate::domain::timeline::HourCounts;
 
@@ -22,7 +22,11 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
     let leader = leader
         .and_then(|at| experiment.variants.get(at))
         .map(|variant| variant.id.to_string());
-    let SampleRatio { p_value, alarm } = *ratio;
+    let RatioCheck {
+        evidence: _,
+        p_value,
+        alarm,
+    } = *ratio;
     wire::ExperimentResults {
         name: format!("experiments/{}", experiment.id),
         state: state_wire(experiment.state).into(),
@@ -88,7 +92,8 @@ fn variant_wire(results: &Results, shown: &VariantResults) -> wire::VariantResul
     }
 }
 
-fn counts_wire(counts: &HourCounts) -> wire::EventCounts {
+/// Counts on the wire.
+pub fn counts_wire(counts: &HourCounts) -> wire::EventCounts {
     let of = |kind| counts.of(kind) as f64;
     wire::EventCounts {
         decided: counts.decided as f64,

@@ -3,6 +3,7 @@
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
 pub mod blast;
 pub mod off_policy;
+pub mod guardrail;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,3 +16,4 @@ pub struct Scenario {
 
 /// All scenarios.
 pub const SCENARIOS: [Scenario; 2] = [blast::SCENARIO, off_policy::SCENARIO];
+pub const SCENARIOS: [Scenario; 2] = [blast::SCENARIO, guardrail::SCENARIO];

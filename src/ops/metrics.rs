@@ -158,6 +158,11 @@ pub const METRICS: &[MetricDescription] = &[
     ),
     gauge("hermod_experiments", &["state"], "Experiments, by state."),
     counter(
+        "hermod_alerts_total",
+        &["kind", "severity"],
+        "Alerts raised, by kind and severity.",
+    ),
+    counter(
         "hermod_maintenance_failures_total",
         &["step"],
         "Steps of the maintenance that failed and are tried again, by step.",

@@ -183,6 +183,7 @@ impl Server {
             .add_service(limits.guard(services.feedback(bytes_max)))
             .add_service(limits.guard(services.experiments(bytes_max)))
             .add_service(limits.guard(services.recipients(bytes_max)))
+            .add_service(limits.guard(services.operations(bytes_max)))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))
     }

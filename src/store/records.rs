@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Merge, MergeError, StoreError, envelope};
+use crate::domain::alert::Alert;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
+use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Individuality, SendTimeModel};
@@ -62,7 +64,6 @@ records! {
     StoreIdentity = 1, "store identity";
     Cell = 3, "cell";
     Recipient = 4, "recipient";
-    HourCounts = 5, "timeline hour";
     HourActivity = 6, "activity hour";
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
@@ -71,6 +72,8 @@ records! {
     LoggedOutcome = 41, "logged outcome";
     LoggedTable = 42, "logged table";
     SendTimeModel = 43, "send-time model";
+    Alert = 30, "alert";
+    Oversight = 31, "oversight";
 }
 
 impl Record for Experiment {
@@ -81,6 +84,19 @@ impl Record for Experiment {
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         match version {
             1 => earlier::experiment(payload),
+            _ => postcard::from_bytes(payload),
+        }
+    }
+}
+
+impl Record for HourCounts {
+    const KIND: u8 = 5;
+    const VERSION: u8 = 2;
+    const NAME: &'static str = "timeline hour";
+
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        match version {
+            1 => earlier::hour_counts(payload),
             _ => postcard::from_bytes(payload),
         }
     }
@@ -205,6 +221,12 @@ mod tests {
         assert_eq!(
             key::parse::send_plan(&key::send_plan(tenant, ExperimentUid(9), -4)),
             Some((tenant, ExperimentUid(9), -4))
+        );
+        assert_eq!(key::parse::alert(&key::alert(tenant, 9)), Some((tenant, 9)));
+        let uid = ExperimentUid(5);
+        assert_eq!(
+            key::parse::oversight(&key::oversight(tenant, uid)),
+            Some((tenant, uid))
         );
         assert_eq!(key::parse::cell(b"c"), None);
     }

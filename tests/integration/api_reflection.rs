@@ -9,10 +9,11 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::server::Place;
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "hermod.v1.DecisionService",
     "hermod.v1.ExperimentService",
     "hermod.v1.FeedbackService",
+    "hermod.v1.OperationsService",
     "hermod.v1.RecipientService",
 ];
 const ERROR_DETAILS: [&str; 3] = [

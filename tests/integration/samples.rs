@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
+use hermod::domain::alert::{Alert, AlertKind, Condition};
 use hermod::domain::cell::{Cell, Context, Harm, Lane};
 use hermod::domain::civil::LocalHour;
 use hermod::domain::decide::Reason;
@@ -15,8 +16,10 @@ use hermod::domain::experiment::{
     SendDefaults, SenderCapacity, Settings, TrialOn, Utility, Variant, VariantState, WarmUp,
 };
 use hermod::domain::exposure::Exposure;
+use hermod::domain::guardrail::{HarmEvidence, Measure};
 use hermod::domain::hour_activity::HourActivity;
 use hermod::domain::name::{ExperimentUid, Slug, VariantIndex};
+use hermod::domain::oversight::{Oversight, Signal};
 use hermod::domain::policy::Policy;
 use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
@@ -298,6 +301,8 @@ fn the_hours_are_read_as_they_were_written() {
         ..HourCounts::default()
     };
     counts.count(EventKind::Clicked, 3);
+    check_version(1, &counts);
+    counts.confirmed = 9;
     check(&counts);
     check(&HourActivity {
         as_of_ms: AT_MS,
@@ -309,4 +314,26 @@ fn the_hours_are_read_as_they_were_written() {
     // Its fields are its own: the excess, then the events.
     let parts = postcard::to_stdvec(&(12.5_f64, 40.0_f64)).unwrap();
     check(&postcard::from_bytes::<Individuality>(&parts).unwrap());
+}
+
+#[test]
+fn an_alert_and_what_is_remembered_of_alerts_are_read_as_they_were_written() {
+    check(&Alert {
+        kind: AlertKind::VariantQuarantined,
+        experiment: Slug::parse("autumn").ok(),
+        variant: Slug::parse("question").ok(),
+        text: "was quarantined".to_owned(),
+        numbers: vec![("events".to_owned(), 3.0)],
+        raised_at: Timestamp::from_millisecond(AT_MS).unwrap(),
+    });
+    let at = Timestamp::from_millisecond(AT_MS).unwrap();
+    let mut oversight = Oversight::default();
+    let evidence = HarmEvidence {
+        mails: 500.0,
+        harm: cell().harm,
+    };
+    oversight.start_afresh(VariantIndex(1), evidence, at);
+    let warning = Condition::warning(VariantIndex(2), Measure::Complaint);
+    oversight.note(warning, Signal::Raised);
+    check(&oversight);
 }

@@ -9,6 +9,7 @@ use hermod::app::{App, Clock as _, VirtualClock};
 use hermod::grpc::wire::decision_service_client::DecisionServiceClient;
 use hermod::grpc::wire::experiment_service_client::ExperimentServiceClient;
 use hermod::grpc::wire::feedback_service_client::FeedbackServiceClient;
+use hermod::grpc::wire::operations_service_client::OperationsServiceClient;
 use hermod::grpc::wire::recipient_service_client::RecipientServiceClient;
 use hermod::grpc::wire::{self, EventKind, EventOutcome};
 use hermod::ops::compose::open_app;
@@ -46,6 +47,7 @@ pub struct Running {
     pub feedback: FeedbackServiceClient<Channel>,
     pub experiments: ExperimentServiceClient<Channel>,
     pub recipients: RecipientServiceClient<Channel>,
+    pub operating: OperationsServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<Stopped, ServeError>>,
 }
@@ -111,6 +113,7 @@ impl Place {
             feedback: FeedbackServiceClient::new(channel.clone()),
             experiments: ExperimentServiceClient::new(channel.clone()),
             recipients: RecipientServiceClient::new(channel.clone()),
+            operating: OperationsServiceClient::new(channel.clone()),
             channel,
             stop,
             ended,

@@ -28,18 +28,15 @@ impl App {
                 message,
             ));
         }
-        let delete = Change::Delete {
-            key: key::experiment(tenant, id),
+        let delete = |key| Change::Delete {
+            key,
             expected: None,
         };
-        self.engine
-            .commit(
-                HOME,
-                Batch {
-                    changes: vec![delete],
-                },
-            )
-            .await?;
+        let changes = vec![
+            delete(key::experiment(tenant, id)),
+            delete(key::oversight(tenant, experiment.uid)),
+        ];
+        self.engine.commit(HOME, Batch { changes }).await?;
         self.registry.remove(tenant, &experiment);
         for partition in (0..self.engine.partitions()).map(Partition) {
             self.delete_prefix(partition, key::cells_of(tenant, experiment.uid))

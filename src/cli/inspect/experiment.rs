@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Page;
 use super::layout::{Whisker, amount, bar, name, per_cent, rate, table, word};
 use crate::app::{Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, VariantResults};
-use crate::domain::experiment::{ExperimentState, VariantState};
+use crate::domain::experiment::ExperimentState;
 
 /// Shows the results.
 pub(super) fn page(results: &Results) -> Page {
@@ -153,7 +153,7 @@ fn advice(results: &Results) -> String {
     );
     let live = |variant: &&VariantResults| {
         let state = results.experiment.variant(variant.variant);
-        state.is_some_and(|variant| variant.state == VariantState::Live)
+        state.is_some_and(|variant| variant.state.is_eligible())
     };
     let fewest = results
         .variants

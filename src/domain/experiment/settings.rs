@@ -68,7 +68,7 @@ pub struct Guardrails {
 /// How a variant that joins a started experiment is tried out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probation {
-    /// Highest share of decisions that a variant on probation gets, above 0 to 1; 1 means no probation.
+    /// Highest share of decisions that all variants on probation get together, above 0 to 1; 1 means no probation.
     pub share_max: f64,
     /// Effective trials after which it is live.
     pub matured_trials_min: u64,

@@ -3,7 +3,9 @@
 //! Invariant: fixed for one snapshot, so that a subset of candidates is drawn by the same rule as all of them.
 use serde::{Deserialize, Serialize};
 
+use crate::domain::allocation::Allocation;
 use crate::domain::experiment::Experiment;
+use crate::domain::name::VariantIndex;
 use crate::domain::policy::Policy;
 use crate::domain::policy::horizon::Progress;
 use crate::domain::standing::Purpose;
@@ -19,6 +21,10 @@ pub struct Rule {
     pub progress: Progress,
     /// Probability spread evenly over the candidates.
     pub floor: f64,
+    /// Variants on probation, ascending.
+    pub on_probation: Vec<VariantIndex>,
+    /// Highest share that these get together.
+    pub probation_share_max: f64,
 }
 
 // === impl Rule ===
@@ -37,7 +43,14 @@ impl Rule {
             policy: settings.policy.clone(),
             progress,
             floor,
+            on_probation: experiment.variants_on_probation(),
+            probation_share_max: settings.probation.share_max,
         }
+    }
+
+    /// Whether a variant is on probation.
+    pub fn is_on_probation(&self, variant: VariantIndex) -> bool {
+        self.on_probation.binary_search(&variant).is_ok()
     }
 
     /// The horizon-scaled policy starts from the campaign's own level; the others from the tenant's.
@@ -46,6 +59,32 @@ impl Rule {
             Purpose::Campaign
         } else {
             Purpose::Deciding
+        }
+    }
+
+    /// The allocation with the share of candidates on probation capped, and the positions of those that are not on probation.
+    pub fn on_trial(
+        &self,
+        candidates: &[Candidate],
+        allocation: Allocation,
+    ) -> (Allocation, Vec<usize>) {
+        let is_on_probation = |at: usize| {
+            candidates
+                .get(at)
+                .is_some_and(|candidate| self.is_on_probation(candidate.variant))
+        };
+        let settled: Vec<usize> = (0..candidates.len())
+            .filter(|at| !is_on_probation(*at))
+            .collect();
+        if settled.len() == candidates.len() {
+            (allocation, settled)
+        } else if settled.is_empty() {
+            (allocation, (0..candidates.len()).collect())
+        } else {
+            (
+                allocation.capped(is_on_probation, self.probation_share_max),
+                settled,
+            )
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Table {
     pub rule: Arc<Rule>,
     /// Its name in the decision log.
     pub log_id: LazyId,
+    /// Positions of the candidates that the holdout is drawn from: all that are not on probation, or all if there are no others.
+    pub settled: Vec<usize>,
 }
 
 // === impl Table ===
@@ -140,6 +142,7 @@ impl Table {
         let allocation = Allocation::new(&probabilities, rule.floor)
             .or_else(|_| Allocation::new(&vec![1.0; candidates.len()], 0.0))
             .ok()?;
+        let (allocation, settled) = rule.on_trial(&candidates, allocation);
         Some(Self {
             candidates,
             best,
@@ -147,6 +150,7 @@ impl Table {
             level,
             rule: rule.clone(),
             log_id: LazyId::default(),
+            settled,
         })
     }
 

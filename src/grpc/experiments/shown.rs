@@ -27,6 +27,7 @@ pub fn variant_state_wire(state: VariantState) -> wire::VariantState {
         VariantState::Paused => wire::VariantState::Paused,
         VariantState::Quarantined => wire::VariantState::Quarantined,
         VariantState::Retired => wire::VariantState::Retired,
+        VariantState::Probation => wire::VariantState::Probation,
     }
 }
 

@@ -10,6 +10,33 @@ use crate::domain::experiment::{
 };
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
 use crate::domain::policy::Policy;
+use crate::domain::timeline::HourCounts;
+
+/// Reads a timeline hour of format 1.
+pub fn hour_counts(payload: &[u8]) -> Result<HourCounts, postcard::Error> {
+    let HourCountsV1 {
+        decided,
+        events,
+        replied_negative,
+        value,
+    } = postcard::from_bytes(payload)?;
+    Ok(HourCounts {
+        decided,
+        events,
+        replied_negative,
+        value,
+        confirmed: 0,
+    })
+}
+
+/// A timeline hour before confirmed mails were counted by the hour of their decision.
+#[derive(Deserialize)]
+struct HourCountsV1 {
+    decided: i64,
+    events: [i64; 9],
+    replied_negative: i64,
+    value: f64,
+}
 
 /// Reads an experiment of format 1.
 pub fn experiment(payload: &[u8]) -> Result<Experiment, postcard::Error> {

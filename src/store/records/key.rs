@@ -32,6 +32,10 @@ pub const GROUNDS: &[u8] = b"g";
 
 /// Prefix of all hours for which mails are planned under a capacity.
 pub const SEND_PLANS: &[u8] = b"w";
+/// Prefix of all alerts.
+pub const ALERTS: &[u8] = b"a";
+/// Prefix of what is remembered about watching over experiments.
+pub const OVERSIGHTS: &[u8] = b"o";
 
 fn tenant_key(prefix: &[u8], tenant: TenantId) -> Vec<u8> {
     let mut key = Vec::with_capacity(40);
@@ -166,6 +170,20 @@ pub struct LoggedAt {
     pub decision: u64,
 }
 
+/// An alert, by its number.
+pub fn alert(tenant: TenantId, number: u64) -> Vec<u8> {
+    let mut key = tenant_key(ALERTS, tenant);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What is remembered about watching over an experiment.
+pub fn oversight(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(OVERSIGHTS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
 fn lane_byte(lane: Lane) -> u8 {
     match lane {
         Lane::Policy => 0,
@@ -287,6 +305,19 @@ pub mod parse {
         let experiment = ExperimentUid(u64::from_be_bytes(parts.take()?));
         let hour = (u64::from_be_bytes(parts.take()?) ^ 1 << 63) as i64;
         Some((tenant, experiment, hour))
+    }
+
+    /// An alert's key.
+    pub fn alert(key: &[u8]) -> Option<(TenantId, u64)> {
+        let mut parts = Parts(key.strip_prefix(ALERTS)?);
+        Some((parts.tenant()?, u64::from_be_bytes(parts.take()?)))
+    }
+
+    /// The key of what is remembered about watching over an experiment.
+    pub fn oversight(key: &[u8]) -> Option<(TenantId, ExperimentUid)> {
+        let mut parts = Parts(key.strip_prefix(OVERSIGHTS)?);
+        let tenant = parts.tenant()?;
+        Some((tenant, ExperimentUid(u64::from_be_bytes(parts.take()?))))
     }
 
     /// An activity hour's key.
