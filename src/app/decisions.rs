@@ -241,7 +241,6 @@ impl App {
                 }
                 let token = self.token_of(asked.address, snapshot, &touch);
                 let is_remembered = self.remember(asked, start, touch, effects).await?;
-                let is_remembered = self.remember(asked, start, touch).await?;
                 if is_remembered && choice.lane == Lane::Policy {
                     self.count_choice(asked.address.tenant, &choice, &snapshot.experiment);
                 }

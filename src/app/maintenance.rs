@@ -39,8 +39,7 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 2] = [Self::Fold, Self::PruneDecisionLog];
-    pub const ALL: [Self; 2] = [Self::Fold, Self::Oversee];
+    pub const ALL: [Self; 3] = [Self::Fold, Self::PruneDecisionLog, Self::Oversee];
 
     /// Its name, for logs and metrics.
     pub const fn as_str(self) -> &'static str {

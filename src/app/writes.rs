@@ -199,6 +199,8 @@ impl App {
             .commit(self.partition_of(address.recipient), batch)
             .await?;
         Ok(())
+    }
+
     /// Counts a recorded choice of the policy for the check of shares.
     pub(super) fn count_choice(&self, tenant: TenantId, choice: &Choice, of: &Experiment) {
         if let Some(live) = self.registry.by_uid(tenant, of.uid) {

@@ -15,5 +15,8 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 2] = [blast::SCENARIO, off_policy::SCENARIO];
-pub const SCENARIOS: [Scenario; 2] = [blast::SCENARIO, guardrail::SCENARIO];
+pub const SCENARIOS: [Scenario; 3] = [
+    blast::SCENARIO,
+    off_policy::SCENARIO,
+    guardrail::SCENARIO,
+];

@@ -35,7 +35,7 @@ pub const SEND_PLANS: &[u8] = b"w";
 /// Prefix of all alerts.
 pub const ALERTS: &[u8] = b"a";
 /// Prefix of what is remembered about watching over experiments.
-pub const OVERSIGHTS: &[u8] = b"o";
+pub const OVERSIGHTS: &[u8] = b"v";
 
 fn tenant_key(prefix: &[u8], tenant: TenantId) -> Vec<u8> {
     let mut key = Vec::with_capacity(40);
