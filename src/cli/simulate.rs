@@ -3,8 +3,8 @@
 //! One file per scenario, with its flags and its table; the worlds are the laboratory's.
 mod blast;
 mod file;
-mod off_policy;
 mod guardrail;
+mod off_policy;
 
 use std::ffi::OsString;
 use std::fmt::Write;

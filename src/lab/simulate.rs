@@ -2,8 +2,8 @@
 //!
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
 pub mod blast;
-pub mod off_policy;
 pub mod guardrail;
+pub mod off_policy;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,4 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 3] = [
-    blast::SCENARIO,
-    off_policy::SCENARIO,
-    guardrail::SCENARIO,
-];
+pub const SCENARIOS: [Scenario; 3] = [blast::SCENARIO, off_policy::SCENARIO, guardrail::SCENARIO];
