@@ -78,10 +78,10 @@ impl Exposure {
         self.pending = self.pending.map(|pending| pending * factor);
     }
 
-    /// Trials that count by now: `n - sum_j w_j D_j`, which is the sum over trials of `F(age)`; from 0 to n.
+    /// Trials that count by now: n less those pending, which is the sum over trials of `F(age)`; from 0 to n.
     pub fn effective_trials(&self, curve: &DelayCurve) -> f64 {
         let trials = self.trials.max(0.0);
-        (trials - weighted(&curve.weights(), &self.pending))
+        (trials - curve.pending(&self.pending))
             .max(0.0)
             .min(trials)
     }
