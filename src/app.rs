@@ -3,6 +3,7 @@
 //! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
 mod alerts;
 mod clock;
+mod curves;
 mod decision_log;
 mod decisions;
 mod error;
@@ -177,6 +178,7 @@ impl App {
     /// Decisions read only what this prepared; call it at the refresh interval.
     pub fn refresh(&self) {
         let now = self.now();
+        self.registry.learn_delays(now);
         self.registry.learn_rates(now);
         let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
         let changed = self

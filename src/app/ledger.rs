@@ -6,10 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::{Cell, CellDelta, CellId, Context, HOUR_MS, Lane};
 use crate::domain::civil::HourOfWeek;
 use crate::domain::delay::DelayCurve;
+use crate::domain::delay::learning::DelayEvidence;
 use crate::domain::experiment::Objective;
+use crate::domain::exposure::Exposure;
 use crate::domain::guardrail::HarmEvidence;
 use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assemble, is_matured};
 use crate::domain::name::{ExperimentUid, VariantIndex};
@@ -29,6 +32,7 @@ pub struct Sums {
     cells: BTreeMap<CellId, Cell>,
     planned: BTreeMap<(i64, CellId), Cell>,
     counts: BTreeMap<(VariantIndex, Lane), HourCounts>,
+    arrivals: Arrivals,
     /// Mails planned by hour, where the experiment has a capacity.
     pub plan: SendPlan,
     ratio: SampleRatio,
@@ -116,6 +120,38 @@ impl Sums {
             mails: sum.click.trials,
             harm: sum.harm,
         }
+    }
+
+    /// Adds delays of answers.
+    pub fn add_arrivals(&mut self, part: &Arrivals) {
+        self.arrivals.merge(part);
+    }
+
+    /// When delays were last added, milliseconds since 1970.
+    pub fn arrivals_as_of_ms(&self) -> i64 {
+        self.arrivals.as_of_ms
+    }
+
+    /// Delays of a response in both lanes, with the trials that they may come from; none where nothing was tried.
+    pub fn delay_evidence(&self, response: Objective, now: Timestamp) -> Option<DelayEvidence> {
+        let now_ms = now.as_millisecond();
+        let mut sum = Exposure::default();
+        for cell in self.cells.values() {
+            let mut exposure = cell.objective(response).clone();
+            let hours = (now_ms - cell.as_of_ms) as f64 / HOUR_MS as f64;
+            let half_life = (cell.half_life_hours > 0.0).then_some(cell.half_life_hours);
+            exposure.advance(hours, half_life);
+            sum.add(&exposure);
+        }
+        let mut arrivals = self.arrivals.clone();
+        arrivals.advance(now_ms);
+        (sum.trials > 0.0).then(|| DelayEvidence {
+            arrived: arrivals.of(response),
+            trials: sum.trials,
+            pending: sum.pending,
+            successes: sum.successes,
+            ..DelayEvidence::default()
+        })
     }
 
     /// The cells as of now; planned trials whose time has come count from here on.

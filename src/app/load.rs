@@ -79,6 +79,14 @@ impl App {
             Ok(())
         })
         .await?;
+        self.each(partition, key::ARRIVALS, report, |key, value| {
+            let (_, experiment) = key::parse::arrivals(key).ok_or_else(|| foreign_key(key))?;
+            sums.entry(experiment)
+                .or_default()
+                .add_arrivals(&records::decode(value)?);
+            Ok(())
+        })
+        .await?;
         self.each(partition, key::TIMELINES, report, |key, value| {
             let (_, slot) = key::parse::timeline(key).ok_or_else(|| foreign_key(key))?;
             sums.entry(slot.experiment)

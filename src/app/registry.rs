@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::experiment::{Experiment, ExperimentState, Objective};
 use crate::domain::name::{ExperimentUid, Slug, TenantId};
 use crate::domain::oversight::Oversight;
 use crate::domain::posterior::Prior;
 use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
 
+use super::curves::{Curves, Delays};
 use super::ledger::Sums;
 
 /// A snapshot older than this is recomputed though nothing came in: waiting answers change what the same counts mean.
@@ -31,6 +33,7 @@ pub struct Live {
     /// What answers decisions.
     snapshot: ArcSwap<Snapshot>,
     sums: Mutex<Sums>,
+    delays: Mutex<Delays>,
     dirty: AtomicBool,
     version: AtomicU64,
     oversight: Mutex<Oversight>,
@@ -42,6 +45,8 @@ pub struct Live {
 pub struct Registry {
     index: RwLock<Index>,
     rates: Mutex<Rates>,
+    /// Delay curves, by tenant.
+    pub curves: Curves,
 }
 
 /// Rates to be expected of an experiment, as last learned.
@@ -78,6 +83,7 @@ impl Live {
             tenant,
             snapshot: ArcSwap::from_pointee(snapshot),
             sums: Mutex::new(sums),
+            delays: Mutex::new(Delays::published()),
             dirty: AtomicBool::new(false),
             version: AtomicU64::new(1),
             oversight: Mutex::default(),
@@ -121,6 +127,26 @@ impl Live {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is believed of its mails before its own data: the tenant's rates and delays.
+    pub fn beliefs(&self, expected: &ExpectedRate<'_>) -> Beliefs {
+        let mut beliefs = beliefs(self.tenant, expected);
+        beliefs.open.curve = self.delay(Objective::Open).curve;
+        beliefs.click.curve = self.delay(Objective::Click).curve;
+        beliefs.conversion.curve = self.delay(Objective::Conversion).curve;
+        beliefs
+    }
+
+    /// The delay curve of a response, cut at the attribution window.
+    pub fn delay(&self, response: Objective) -> LearnedDelay {
+        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
+        delays.of(response)
+    }
+
+    /// Puts later curves in place; they are used from the next refresh on.
+    pub fn set_delays(&self, delays: Delays) {
+        *self.delays.lock().unwrap_or_else(PoisonError::into_inner) = delays;
+    }
+
     /// Adds changes to the sums.
     pub fn add(&self, change: impl FnOnce(&mut Sums)) {
         change(&mut self.sums());
@@ -146,7 +172,7 @@ impl Live {
         [Objective::Click, Objective::Open, Objective::Conversion]
             .into_iter()
             .filter_map(|response| {
-                let (trials, successes) = sums.overall(response, &default_curve(response), now);
+                let (trials, successes) = sums.overall(response, &self.delay(response).curve, now);
                 let known = trials >= RATE_TRIALS_MIN && (response == counted || successes > 0.0);
                 known.then(|| (response, successes / trials))
             })
@@ -161,7 +187,7 @@ impl Live {
         expected: &ExpectedRate<'_>,
     ) {
         let cells = self.sums().due(now);
-        let beliefs = beliefs(self.tenant, expected);
+        let beliefs = self.beliefs(expected);
         let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
         self.snapshot.store(Arc::new(Snapshot::build(
             experiment, &cells, &beliefs, version, now,
@@ -169,8 +195,8 @@ impl Live {
     }
 }
 
-/// What is believed of a tenant's mails.
-pub fn beliefs(tenant: TenantId, expected: &ExpectedRate<'_>) -> Beliefs {
+/// What is believed of a tenant's mails, with the published delays.
+fn beliefs(tenant: TenantId, expected: &ExpectedRate<'_>) -> Beliefs {
     let belief = |response| Belief {
         prior: weak_prior(expected(tenant, response)),
         curve: default_curve(response),
@@ -205,6 +231,7 @@ impl Registry {
     pub fn insert(&self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
         let experiment = live.experiment();
+        live.set_delays(self.curves.of(live.tenant, &experiment));
         let mut index = self.write();
         index
             .by_name
@@ -296,7 +323,7 @@ impl Registry {
 }
 
 /// Rates before a tenant has experiments of its own: common levels of campaigns.
-fn published_rate(objective: Objective) -> f64 {
+pub fn published_rate(objective: Objective) -> f64 {
     match objective.counted() {
         Objective::Open => 0.2,
         Objective::Conversion => 0.005,

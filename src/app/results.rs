@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::domain::beliefs::Beliefs;
 use crate::domain::cell::{Cell, CellId, Lane};
+use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::experiment::Experiment;
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::{CellCounts, Posterior, best_posterior};
@@ -15,7 +16,7 @@ use crate::domain::snapshot::{Snapshot, Table};
 use crate::domain::standing::{Observed, Purpose, Standing, Terms};
 use crate::domain::timeline::HourCounts;
 
-use super::{App, AppError, registry};
+use super::{App, AppError};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Results {
     pub holdout: HoldoutResults,
     /// The check of shares.
     pub ratio: RatioCheck,
+    /// How fast answers arrive: the curve behind all rates, cut at the attribution window, and how many delays it rests on.
+    pub delay: LearnedDelay,
 }
 
 /// What one variant shows.
@@ -123,9 +126,9 @@ impl App {
         let snapshot = live.snapshot();
         let now = self.now();
         let objective = snapshot.experiment.settings.objective;
-        let beliefs = registry::beliefs(tenant, &|tenant, objective| {
-            self.registry.expected_rate(tenant, objective)
-        });
+        let delay = live.delay(objective);
+        let beliefs =
+            live.beliefs(&|tenant, objective| self.registry.expected_rate(tenant, objective));
         let mut sums = live.sums();
         let cells = sums.due(now);
         let facts: Vec<Facts> = (0..snapshot.experiment.variants.len())
@@ -146,7 +149,11 @@ impl App {
         drop(sums);
         let held = pooled(&cells, |id| id.lane == Lane::Holdout);
         let results = assemble(&snapshot, facts, &held, &beliefs, now);
-        Ok(Results { ratio, ..results })
+        Ok(Results {
+            ratio,
+            delay,
+            ..results
+        })
     }
 }
 
@@ -176,6 +183,7 @@ fn assemble(
     as_of: Timestamp,
 ) -> Results {
     let experiment = snapshot.experiment.clone();
+    let objective = experiment.settings.objective;
     let terms = Terms {
         settings: &experiment.settings,
         beliefs,
@@ -213,6 +221,10 @@ fn assemble(
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
         holdout: holdout(&terms, held, &cells),
         ratio: RatioCheck::of(1.0),
+        delay: LearnedDelay {
+            curve: beliefs.of(objective).curve,
+            delays: 0.0,
+        },
         experiment,
         as_of,
         leader,

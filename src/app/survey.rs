@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::alert::Alert;
+use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
@@ -63,6 +64,7 @@ impl Survey {
                 self.erased += u64::from(!kept);
                 Recipient::NAME
             }
+            Arrivals::KIND => checked::<Arrivals>(value)?,
             HourCounts::KIND => checked::<HourCounts>(value)?,
             HourActivity::KIND => checked::<HourActivity>(value)?,
             Individuality::KIND => checked::<Individuality>(value)?,

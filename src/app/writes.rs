@@ -3,6 +3,7 @@
 //! Invariant: the sums in memory get a change only after the store took it.
 use jiff::Timestamp;
 
+use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::{CellDelta, HOUR_MS};
 use crate::domain::contribution::Change as TouchChange;
 use crate::domain::decide::Choice;
@@ -31,6 +32,7 @@ pub(super) struct Effects {
     pub counts: Vec<(TimelineSlot, HourCounts)>,
     pub hours: Vec<HourDelta>,
     pub individuality: Option<Individuality>,
+    pub arrivals: Vec<(ExperimentUid, Arrivals)>,
     /// A place taken in the sender's capacity: the experiment and the hour since 1970. The sums in memory have it already.
     pub place: Option<(ExperimentUid, i64)>,
     /// Changes of the decision log.
@@ -67,6 +69,11 @@ impl Effects {
         self.cells
             .extend(change.cells(experiment.and_then(Experiment::half_life_hours), now));
         self.hours.extend(change.everyone(freshness));
+        if let Some(experiment) = experiment {
+            let arrivals = change.arrivals(experiment.half_life_hours(), now);
+            let of_experiment = arrivals.map(|part| (experiment.uid, part));
+            self.arrivals.extend(of_experiment);
+        }
     }
 
     /// Counts a recorded decision in its hour.
@@ -243,6 +250,12 @@ impl App {
                 operand: records::encode(part)?,
             });
         }
+        for (experiment, part) in &effects.arrivals {
+            changes.push(Change::Merge {
+                key: key::arrivals(tenant, *experiment),
+                operand: records::encode(part)?,
+            });
+        }
         if let Some((experiment, hour)) = effects.place {
             changes.push(Change::Merge {
                 key: key::send_plan(tenant, experiment, hour),
@@ -262,6 +275,11 @@ impl App {
         for (slot, counts) in &effects.counts {
             if let Some(live) = self.registry.by_uid(tenant, slot.experiment) {
                 live.add(|sums| sums.add_counts(slot, counts));
+            }
+        }
+        for (experiment, part) in &effects.arrivals {
+            if let Some(live) = self.registry.by_uid(tenant, *experiment) {
+                live.add(|sums| sums.add_arrivals(part));
             }
         }
         for delta in &effects.hours {

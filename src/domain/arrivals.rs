@@ -48,10 +48,10 @@ pub fn bin_of(delay_hours: f64) -> usize {
 }
 
 fn slot(objective: Objective, bin: usize) -> u8 {
-    let row = match objective {
+    let row = match objective.counted() {
         Objective::Open => 0,
-        Objective::Click => 1,
         Objective::Conversion => 2,
+        _ => 1,
     };
     (row * DELAY_BINS + bin.min(DELAY_BINS - 1)) as u8
 }

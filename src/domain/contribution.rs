@@ -5,9 +5,11 @@
 use jiff::Timestamp;
 
 use crate::domain::activity::ActivityProfile;
+use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::{Cell, CellDelta, HOUR_MS, Trial};
 use crate::domain::civil::{HourOfWeek, LocalHour, LocalTime};
 use crate::domain::event::EventKind;
+use crate::domain::experiment::Objective;
 use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
 use crate::domain::hour_activity::{HourActivity, HourDelta, day_of, interest_left};
 use crate::domain::recipient::{Response, Touch};
@@ -76,6 +78,20 @@ impl Change<'_> {
         deltas
     }
 
+    /// The change to the delays of its experiment's answers, as of now; none when it is none.
+    pub fn arrivals(&self, half_life_hours: Option<f64>, now: Timestamp) -> Option<Arrivals> {
+        let of = |touch: Option<&Touch>| {
+            touch
+                .map(|touch| delays(touch, half_life_hours, now))
+                .unwrap_or_default()
+        };
+        let (before, after) = (of(self.before), of(self.after));
+        let mut change = Arrivals::empty(now.as_millisecond(), half_life_hours);
+        change.merge(&after);
+        change.subtract(&before);
+        (!change.is_empty()).then_some(change)
+    }
+
     /// Applies the change to the person's own hours.
     pub fn apply_to_profile(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
         let hours =
@@ -106,6 +122,29 @@ impl Change<'_> {
             .flat_map(|(hours, times)| hours.everyone(freshness, times))
             .collect()
     }
+}
+
+/// The delays of the answers that count, faded from the send on like their trial.
+fn delays(touch: &Touch, half_life_hours: Option<f64>, now: Timestamp) -> Arrivals {
+    let mut arrivals = Arrivals::empty(now.as_millisecond(), half_life_hours);
+    if !touch.trial_counted || !touch.sends() {
+        return arrivals;
+    }
+    let hours_since = |ms: i64| (ms - touch.send_at_ms).max(0) as f64 / HOUR_MS as f64;
+    let age_hours = hours_since(now.as_millisecond());
+    let kept = half_life_hours.map_or(1.0, |half_life| (-age_hours / half_life).exp2());
+    let responses = [
+        (Objective::Open, touch.open.filter(|_| touch.measurable)),
+        (Objective::Click, touch.click),
+    ];
+    for (objective, response) in responses {
+        let response = response.filter(|response| response.weight.get() > 0.0);
+        if let Some(response) = response {
+            let weight = kept * response.weight.get();
+            arrivals.count(objective, hours_since(response.at_ms), weight);
+        }
+    }
+    arrivals
 }
 
 // === impl Outcome ===

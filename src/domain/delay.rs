@@ -320,10 +320,12 @@ mod tests {
             DelayCurve::new([0.5, 0.6, 0.0, 0.0, 0.0]),
             Err(DelayError::Sum { .. })
         ));
-        assert!(serde_json::from_str::<DelayCurve>(
+        assert!(
+            serde_json::from_str::<DelayCurve>(
                 r#"{"weights":[0.5,0.6,0,0,0],"ceilings":[1,1,1,1,1]}"#
             )
-            .is_err());
+            .is_err()
+        );
     }
 
     #[test]

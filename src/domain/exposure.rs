@@ -81,9 +81,7 @@ impl Exposure {
     /// Trials that count by now: n less those pending, which is the sum over trials of `F(age)`; from 0 to n.
     pub fn effective_trials(&self, curve: &DelayCurve) -> f64 {
         let trials = self.trials.max(0.0);
-        (trials - curve.pending(&self.pending))
-            .max(0.0)
-            .min(trials)
+        (trials - curve.pending(&self.pending)).max(0.0).min(trials)
     }
 
     /// Sum over trials of `F(age)^2`, about `n - sum_j u_j D_j`; between `n_eff^2 / n` and `n_eff`, as it must be.

@@ -1,5 +1,6 @@
 //! Results on the wire.
 use crate::app::{HoldoutResults, RatioCheck, Results, VariantResults};
+use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::event::EventKind;
 use crate::domain::timeline::HourCounts;
 
@@ -18,6 +19,7 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         safe_to_conclude,
         holdout,
         ratio,
+        delay,
     } = results;
     let leader = leader
         .and_then(|at| experiment.variants.get(at))
@@ -41,6 +43,18 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         safe_to_conclude: *safe_to_conclude,
         holdout: Some(holdout_wire(holdout, experiment.settings.holdout_share)),
         sample_ratio_check: Some(wire::SampleRatioCheck { p_value, alarm }),
+        delay_curve: Some(delay_wire(delay)),
+    }
+}
+
+fn delay_wire(delay: &LearnedDelay) -> wire::DelayCurve {
+    let by = |age_hours| delay.curve.arrived_share(age_hours);
+    wire::DelayCurve {
+        arrived_by_1_hour: by(1.0),
+        arrived_by_6_hours: by(6.0),
+        arrived_by_24_hours: by(24.0),
+        arrived_by_72_hours: by(72.0),
+        delays: delay.delays,
     }
 }
 

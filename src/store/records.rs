@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Merge, MergeError, StoreError, envelope};
 use crate::domain::alert::Alert;
+use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
 use crate::domain::experiment::Experiment;
@@ -67,6 +68,7 @@ records! {
     HourActivity = 6, "activity hour";
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
+    Arrivals = 9, "arrivals";
     PlannedSends = 20, "planned sends";
     LoggedDecision = 40, "logged decision";
     LoggedOutcome = 41, "logged outcome";
@@ -134,7 +136,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
     R::read(envelope.version, envelope.payload).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Merges parts of additive records by their kind: cells, timeline hours, activity hours, planned sends, individualities.
+/// Merges parts of additive records by their kind: cells, delays of answers, timeline hours, activity hours, planned sends, individualities.
 pub struct MergeRecords;
 
 impl Merge for MergeRecords {
@@ -147,6 +149,7 @@ impl Merge for MergeRecords {
         let kind = operand.first().copied();
         let merged = match kind {
             Some(Cell::KIND) => merged(existing, operand, Cell::merge),
+            Some(Arrivals::KIND) => merged(existing, operand, Arrivals::merge),
             Some(HourCounts::KIND) => merged(existing, operand, HourCounts::merge),
             Some(HourActivity::KIND) => merged(existing, operand, HourActivity::merge),
             Some(PlannedSends::KIND) => merged(existing, operand, PlannedSends::merge),
@@ -227,6 +230,10 @@ mod tests {
         assert_eq!(
             key::parse::oversight(&key::oversight(tenant, uid)),
             Some((tenant, uid))
+        );
+        assert_eq!(
+            key::parse::arrivals(&key::arrivals(tenant, ExperimentUid(5))),
+            Some((tenant, ExperimentUid(5)))
         );
         assert_eq!(key::parse::cell(b"c"), None);
     }

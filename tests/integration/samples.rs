@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hermod::domain::alert::{Alert, AlertKind, Condition};
+use hermod::domain::arrivals::Arrivals;
 use hermod::domain::cell::{Cell, Context, Harm, Lane};
 use hermod::domain::civil::LocalHour;
 use hermod::domain::decide::Reason;
@@ -336,4 +337,12 @@ fn an_alert_and_what_is_remembered_of_alerts_are_read_as_they_were_written() {
     let warning = Condition::warning(VariantIndex(2), Measure::Complaint);
     oversight.note(warning, Signal::Raised);
     check(&oversight);
+}
+
+#[test]
+fn delays_of_answers_are_read_as_they_were_written() {
+    let mut arrivals = Arrivals::empty(AT_MS, Some(504.0));
+    arrivals.count(Objective::Open, 0.5, 1.0);
+    arrivals.count(Objective::Click, 30.0, 0.25);
+    check(&arrivals);
 }

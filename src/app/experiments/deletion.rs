@@ -43,6 +43,8 @@ impl App {
                 .await?;
             self.delete_prefix(partition, key::timeline_of(tenant, experiment.uid))
                 .await?;
+            self.delete_prefix(partition, key::arrivals(tenant, experiment.uid))
+                .await?;
             self.delete_prefix(partition, key::send_plan_of(tenant, experiment.uid))
                 .await?;
             let is_planned = |key: &[u8]| {

@@ -28,7 +28,8 @@ fn text(results: &Results) -> String {
         beliefs(results),
         counted(results),
         format!(
-            "{}\n{}\n{}\n",
+            "{}\n{}\n{}\n{}\n",
+            delays(results),
             holdout(results),
             ratio(results),
             advice(results)
@@ -114,6 +115,19 @@ fn counted(results: &Results) -> String {
         "planned",
     ];
     table(2, head, &rows)
+}
+
+fn delays(results: &Results) -> String {
+    let delay = &results.delay;
+    let by = |age_hours| per_cent(delay.curve.arrived_share(age_hours));
+    format!(
+        "answers in after 1 h {}, 6 h {}, 24 h {}, 72 h {}; learned from {} delays",
+        by(1.0),
+        by(6.0),
+        by(24.0),
+        by(72.0),
+        amount(delay.delays)
+    )
 }
 
 fn holdout(results: &Results) -> String {
@@ -218,6 +232,13 @@ fn json(results: &Results) -> serde_json::Value {
             "successes": held.successes,
             "rate": held.observed.mean,
             "policy_rate": held.policy.mean,
+        },
+        "delay_curve": {
+            "arrived_by_1_hour": results.delay.curve.arrived_share(1.0),
+            "arrived_by_6_hours": results.delay.curve.arrived_share(6.0),
+            "arrived_by_24_hours": results.delay.curve.arrived_share(24.0),
+            "arrived_by_72_hours": results.delay.curve.arrived_share(72.0),
+            "delays": results.delay.delays,
         },
         "sample_ratio": { "p_value": results.ratio.p_value, "alarm": results.ratio.alarm },
         "relative_loss": results.relative_loss,

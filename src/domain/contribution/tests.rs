@@ -145,3 +145,74 @@ fn a_corrected_send_time_moves_the_trial() {
         assert!((x - y).abs() < 1e-12);
     }
 }
+
+/// Delays of opens, summed over changes.
+fn delays(changes: &[Change<'_>], half_life_hours: Option<f64>) -> [f64; 24] {
+    let mut sum = Arrivals::default();
+    changes
+        .iter()
+        .filter_map(|change| change.arrivals(half_life_hours, now()))
+        .for_each(|part| sum.merge(&part));
+    sum.of(Objective::Open)
+}
+
+#[test]
+fn an_open_counts_in_the_bin_of_its_delay_with_its_weight_and_fades_from_the_send() {
+    use crate::domain::arrivals::bin_of;
+    let (sent, opened) = (sent(), opened(0.5));
+    let change = Change {
+        before: Some(&sent),
+        after: Some(&opened),
+    };
+    let plain = delays(&[change], None);
+    assert_eq!(plain[bin_of(1.0)], 0.5);
+    assert_eq!(plain.iter().sum::<f64>(), 0.5);
+    // Now is five hours after the send.
+    let faded = delays(&[change], Some(5.0));
+    assert!((faded[bin_of(1.0)] - 0.25).abs() < 1e-12);
+}
+
+#[test]
+fn delays_follow_verdicts_and_send_times_and_leave_with_an_erasure() {
+    use crate::domain::arrivals::bin_of;
+    let (sent, human, machine) = (sent(), opened(1.0), opened(0.125));
+    let later = Touch {
+        send_at_ms: SENT_MS + HOUR_MS / 2,
+        ..machine.clone()
+    };
+    let steps = [Some(&sent), Some(&human), Some(&machine), Some(&later)];
+    let mut changes: Vec<Change<'_>> = steps
+        .windows(2)
+        .map(|pair| Change {
+            before: pair[0],
+            after: pair[1],
+        })
+        .collect();
+    let delays_by_now = delays(&changes, Some(100.0));
+    assert!(delays_by_now[bin_of(0.5)] > 0.12 && delays_by_now[bin_of(1.0)].abs() < 1e-12);
+    changes.push(Change {
+        before: Some(&later),
+        after: None,
+    });
+    let rest = delays(&changes, Some(100.0));
+    assert!(rest.iter().all(|weight| weight.abs() < 1e-12), "{rest:?}");
+}
+
+#[test]
+fn opens_that_cannot_be_measured_and_events_without_a_trial_show_no_delay() {
+    let unmeasured = Touch {
+        measurable: false,
+        ..opened(1.0)
+    };
+    let unconfirmed = Touch {
+        trial_counted: false,
+        ..opened(1.0)
+    };
+    for touch in [unmeasured, unconfirmed] {
+        let change = Change {
+            before: None,
+            after: Some(&touch),
+        };
+        assert_eq!(change.arrivals(None, now()), None);
+    }
+}

@@ -246,12 +246,7 @@ fn fitted(prior: &Shares, seen: &[Seen]) -> Shares {
 }
 
 /// One round: the components of the delays seen, those of the delays not yet seen, and the prior's.
-fn improved(
-    shares: &Shares,
-    prior: &Shares,
-    arrived: &[f64; DELAY_BINS],
-    seen: &[Seen],
-) -> Shares {
+fn improved(shares: &Shares, prior: &Shares, arrived: &[f64; DELAY_BINS], seen: &[Seen]) -> Shares {
     let mut counts = prior.map(|share| PRIOR_DELAYS * share);
     for (weight, bin) in arrived.iter().zip(BIN_SHARES.iter()) {
         let whole = weighted(shares, bin);

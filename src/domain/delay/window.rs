@@ -104,10 +104,12 @@ fn least_squares(points: &[Point]) -> [f64; TERMS] {
     let solutions = (1u32..1 << TERMS).map(|chosen| {
         let is_in = |term: usize| chosen >> term & 1 == 1;
         let matrix = std::array::from_fn(|row| {
-            std::array::from_fn(|column| match (row == column, is_in(row) && is_in(column)) {
-                (_, true) => normal[row][column],
-                (same, false) => f64::from(u8::from(same)),
-            })
+            std::array::from_fn(
+                |column| match (row == column, is_in(row) && is_in(column)) {
+                    (_, true) => normal[row][column],
+                    (same, false) => f64::from(u8::from(same)),
+                },
+            )
         });
         let total = std::array::from_fn(|row| if is_in(row) { right[row] } else { 0.0 });
         solve(matrix, total)
@@ -156,7 +158,10 @@ mod tests {
             let age_hours = 0.02 * 1.026f64.powi(step);
             let whole = curve.arrived_share(window_hours);
             let exact = curve.arrived_share(age_hours.min(window_hours)) / whole;
-            ((cut.arrived_share(age_hours) / exact - 1.0).abs(), age_hours)
+            (
+                (cut.arrived_share(age_hours) / exact - 1.0).abs(),
+                age_hours,
+            )
         });
         errors.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
     }

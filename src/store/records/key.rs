@@ -21,6 +21,8 @@ pub const RECIPIENTS: &[u8] = b"r";
 pub const TIMELINES: &[u8] = b"t";
 /// Prefix of all hours of everybody's activity.
 pub const HOURS: &[u8] = b"h";
+/// Prefix of all delays of answers.
+pub const ARRIVALS: &[u8] = b"a";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
 /// Prefix of all logged decisions.
@@ -123,6 +125,13 @@ pub fn hour(tenant: TenantId, day: i32, hour_of_week: u8) -> Vec<u8> {
     let mut key = tenant_key(HOURS, tenant);
     key.extend_from_slice(&(day as u32 ^ 1 << 31).to_be_bytes());
     key.push(hour_of_week);
+    key
+}
+
+/// The delays of an experiment's answers.
+pub fn arrivals(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(ARRIVALS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
     key
 }
 
@@ -318,6 +327,15 @@ pub mod parse {
         let mut parts = Parts(key.strip_prefix(OVERSIGHTS)?);
         let tenant = parts.tenant()?;
         Some((tenant, ExperimentUid(u64::from_be_bytes(parts.take()?))))
+    }
+
+    /// The key of an experiment's delays.
+    pub fn arrivals(key: &[u8]) -> Option<(TenantId, ExperimentUid)> {
+        let mut parts = Parts(key.strip_prefix(ARRIVALS)?);
+        Some((
+            parts.tenant()?,
+            ExperimentUid(u64::from_be_bytes(parts.take()?)),
+        ))
     }
 
     /// An activity hour's key.

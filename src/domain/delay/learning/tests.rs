@@ -135,7 +135,12 @@ fn the_first_answers_of_an_ordinary_blast_do_not_switch_it() {
     let delay = lognormal(5.0, 2.3);
     for minutes in [0.5, 2.0, 5.0, 15.0, 60.0] {
         for (rate, high_rate) in [(0.2, 0.5), (0.02, 0.1)] {
-            let seen = campaign(&ages(20_000, 0.0, minutes / 60.0), rate, &mut random, &delay);
+            let seen = campaign(
+                &ages(20_000, 0.0, minutes / 60.0),
+                rate,
+                &mut random,
+                &delay,
+            );
             let found = seen.successes;
             let learned = learn(&prior(high_rate), &[seen]);
             let (got, published) = (
@@ -210,15 +215,77 @@ fn any_numbers_give_a_curve() {
 
 #[test]
 fn the_integral_over_rates_is_what_a_sum_gives() {
-    for (n, x) in [(0.0, 3.0), (5.0, 0.5), (5.0, 40.0), (40.0, 17.0), (40.0, 300.0)] {
+    for (n, x) in [
+        (0.0, 3.0),
+        (5.0, 0.5),
+        (5.0, 40.0),
+        (40.0, 17.0),
+        (40.0, 300.0),
+    ] {
         let sum: f64 = (0..100_000)
             .map(|step| (f64::from(step) + 0.5) / 100_000.0)
             .map(|rate: f64| rate.powf(n) * (-rate * x).exp() / 100_000.0)
             .sum();
         let got = log_rate_integral(n, x);
-        assert!((got - sum.ln()).abs() < 0.7, "{n} {x}: {got} against {}", sum.ln());
+        assert!(
+            (got - sum.ln()).abs() < 0.7,
+            "{n} {x}: {got} against {}",
+            sum.ln()
+        );
         if x < n {
             assert!((got - sum.ln()).abs() < 1e-4);
         }
     }
+}
+
+#[test]
+fn arms_with_instant_answers_get_posteriors_near_the_truth() {
+    use crate::domain::posterior::{Prior, posterior};
+    use crate::domain::quadrature::best_arm;
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let at_once = |random: &mut ChaCha8Rng| random.random::<f64>() * 3.0 / 3_600.0;
+    let ages = vec![5.0 / 3_600.0; 500];
+    let rates = [0.05, 0.03];
+    let arms = rates.map(|rate| campaign(&ages, rate, &mut random, &at_once));
+    let mut both = arms[0].clone();
+    both.trials += arms[1].trials;
+    both.successes += arms[1].successes;
+    for (sum, more) in both.arrived.iter_mut().zip(arms[1].arrived) {
+        *sum += more;
+    }
+    for (sum, more) in both.pending.iter_mut().zip(arms[1].pending) {
+        *sum += more;
+    }
+    let curve = learn(&prior(0.1), &[both]).curve.within(WINDOW_HOURS);
+    let weak = Prior {
+        mean: 0.02,
+        weight: 12.5,
+    };
+    let posteriors = arms.clone().map(|arm| {
+        let exposure = Exposure {
+            trials: arm.trials,
+            pending: arm.pending,
+            successes: arm.successes,
+        };
+        posterior(weak, &exposure, &curve)
+    });
+    for (shape, arm) in posteriors.iter().zip(&arms) {
+        let seen = arm.successes / arm.trials;
+        assert!(
+            (shape.mean() - seen).abs() < 0.15 * seen,
+            "{} against {seen}",
+            shape.mean()
+        );
+    }
+    let published = prior(0.1).published;
+    let exposure = Exposure {
+        trials: arms[0].trials,
+        pending: arms[0].pending,
+        successes: arms[0].successes,
+    };
+    assert!(posterior(weak, &exposure, &published).mean() > 0.5);
+    assert_eq!(
+        best_arm(&posteriors).probability[0] > 0.5,
+        arms[0].successes > arms[1].successes
+    );
 }
