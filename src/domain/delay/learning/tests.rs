@@ -283,9 +283,10 @@ fn arms_with_instant_answers_get_posteriors_near_the_truth() {
         pending: arms[0].pending,
         successes: arms[0].successes,
     };
-    assert!(posterior(weak, &exposure, &published).mean() > 0.5);
-    assert_eq!(
-        best_arm(&posteriors).probability[0] > 0.5,
-        arms[0].successes > arms[1].successes
-    );
+    // By the published curve hardly any mail has been tried by then, so nothing would be learned.
+    let weight = |shape: crate::domain::shape::BetaShape| shape.alpha() + shape.beta();
+    assert!(weight(posterior(weak, &exposure, &published)) < 16.0);
+    assert!(weight(posteriors[0]) > 200.0);
+    let first_leads = best_arm(&posteriors).probability[0] > 0.5;
+    assert_eq!(first_leads, arms[0].successes > arms[1].successes);
 }
