@@ -147,7 +147,7 @@ impl TryFrom<Parts> for DelayCurve {
         let curve = Self::new(parts.weights)?;
         for (weight, tau_hours) in parts.ceilings.into_iter().zip(TAU_HOURS) {
             // A ceiling below zero, or none at all, would make trials count more than once.
-            if !(weight >= 0.0) {
+            if weight.is_nan() || weight < 0.0 {
                 return Err(DelayError::Weight { weight, tau_hours });
             }
         }

@@ -105,7 +105,7 @@ fn young_mails_do_not_make_delays_look_short() {
     let mut random = ChaCha8Rng::seed_from_u64(8);
     let delay = lognormal(5.0, 2.3);
     let seen = campaign(&ages(40_000, 0.0, 8.0), 0.2, &mut random, &delay);
-    let learned = learn(&prior(0.5), &[seen.clone()]);
+    let learned = learn(&prior(0.5), std::slice::from_ref(&seen));
     let error = worst(&learned.curve, &delay);
     assert!(error < 0.06, "{error}");
     let untruncated = DelayEvidence {
