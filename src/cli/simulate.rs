@@ -2,6 +2,7 @@
 //!
 //! One file per scenario, with its flags and its table; the worlds are the laboratory's.
 mod blast;
+mod delay;
 mod file;
 mod guardrail;
 mod off_policy;
@@ -37,6 +38,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Scenario {
     Blast(blast::Args),
+    Delay(delay::Args),
     OffPolicy(off_policy::Args),
     Guardrail(guardrail::Args),
 }
@@ -58,6 +60,7 @@ impl Scenario {
     fn run(self) -> Result<ExitCode, CliError> {
         match self {
             Self::Blast(args) => blast::run(args),
+            Self::Delay(args) => delay::run(args),
             Self::OffPolicy(args) => off_policy::run(args),
             Self::Guardrail(args) => guardrail::run(args),
         }

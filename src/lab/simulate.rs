@@ -2,6 +2,7 @@
 //!
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
 pub mod blast;
+pub mod delay;
 pub mod guardrail;
 pub mod off_policy;
 
@@ -15,4 +16,9 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 3] = [blast::SCENARIO, off_policy::SCENARIO, guardrail::SCENARIO];
+pub const SCENARIOS: [Scenario; 4] = [
+    blast::SCENARIO,
+    delay::SCENARIO,
+    off_policy::SCENARIO,
+    guardrail::SCENARIO,
+];

@@ -22,7 +22,7 @@ pub const TIMELINES: &[u8] = b"t";
 /// Prefix of all hours of everybody's activity.
 pub const HOURS: &[u8] = b"h";
 /// Prefix of all delays of answers.
-pub const ARRIVALS: &[u8] = b"a";
+pub const ARRIVALS: &[u8] = b"l";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
 /// Prefix of all logged decisions.
