@@ -3,7 +3,7 @@ use super::*;
 
 fn small() -> Options {
     Options {
-        recipients: 6_000,
+        recipients: 10_000,
         rates: vec![0.20, 0.22, 0.26],
         seeds: 8,
         ..Options::default()
