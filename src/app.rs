@@ -13,7 +13,9 @@ mod folding;
 mod ledger;
 mod load;
 mod maintenance;
+mod model_card;
 mod oversight;
+mod planning;
 mod recipients;
 mod registry;
 mod results;
@@ -40,9 +42,12 @@ pub use experiments::{
 };
 pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
 pub use maintenance::{MaintenanceReport, MaintenanceStep};
+pub use model_card::{CardData, CardGuardrail, CardModel, ModelCard};
+pub use planning::{Assumptions, PlanRequest, PlanSubject, Planned};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{
-    HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, VariantResults,
+    HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope, VariantPart,
+    VariantResults,
 };
 pub use statistics::Statistics;
 pub use survey::Survey;

@@ -6,6 +6,7 @@ mod constraints;
 mod decisions;
 mod experiments;
 mod feedback;
+mod model_card;
 mod operations;
 mod recipients;
 mod results;
@@ -14,7 +15,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
 use crate::domain::name::TenantId;
@@ -30,6 +31,7 @@ use wire::recipient_service_server::RecipientServiceServer;
 pub struct Services {
     app: Arc<App>,
     stopping: watch::Receiver<bool>,
+    planning: Arc<Semaphore>,
 }
 
 // === impl Services ===
@@ -37,7 +39,11 @@ pub struct Services {
 impl Services {
     /// Services that call these use cases; streams that would go on for ever end once `stopping` says so.
     pub fn new(app: Arc<App>, stopping: watch::Receiver<bool>) -> Self {
-        Self { app, stopping }
+        Self {
+            app,
+            stopping,
+            planning: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The decision service, with the largest request it takes, in bytes.

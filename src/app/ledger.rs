@@ -36,6 +36,8 @@ pub struct Sums {
     /// Mails planned by hour, where the experiment has a capacity.
     pub plan: SendPlan,
     ratio: SampleRatio,
+    /// First and last hour with counts, since 1970.
+    hours: Option<(i32, i32)>,
 }
 
 /// Everybody's activity by hour of the week, and how far people differ in it.
@@ -64,12 +66,25 @@ impl Sums {
         cell.merge(&delta.cell);
     }
 
+    /// First and last hour with counts, since 1970.
+    pub fn hours(&self) -> Option<(i32, i32)> {
+        self.hours
+    }
+
+    /// Decisions recorded in a lane, over all variants.
+    pub fn decided(&self, lane: Lane) -> i64 {
+        let counts = self.counts.iter().filter(|((_, of), _)| *of == lane);
+        counts.map(|(_, counts)| counts.decided).sum()
+    }
+
     /// Adds counts of an hour.
     pub fn add_counts(&mut self, slot: &TimelineSlot, counts: &HourCounts) {
         self.counts
             .entry((slot.variant, slot.lane))
             .or_default()
             .merge(counts);
+        let (first, last) = self.hours.unwrap_or((slot.hour, slot.hour));
+        self.hours = Some((first.min(slot.hour), last.max(slot.hour)));
         if slot.lane == Lane::Policy {
             let (decided, confirmed) = (counts.decided, counts.confirmed);
             self.ratio

@@ -196,7 +196,7 @@ impl Live {
 }
 
 /// What is believed of a tenant's mails, with the published delays.
-fn beliefs(tenant: TenantId, expected: &ExpectedRate<'_>) -> Beliefs {
+pub fn beliefs(tenant: TenantId, expected: &ExpectedRate<'_>) -> Beliefs {
     let belief = |response| Belief {
         prior: weak_prior(expected(tenant, response)),
         curve: default_curve(response),

@@ -8,18 +8,24 @@ use crate::domain::cell::{Cell, CellId, Lane};
 use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::experiment::Experiment;
 use crate::domain::name::{Slug, TenantId, VariantIndex};
-use crate::domain::posterior::{CellCounts, Posterior, best_posterior};
+use crate::domain::posterior::{Posterior, best_posterior};
 use crate::domain::quadrature::BestArm;
 use crate::domain::sample_ratio;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
-use crate::domain::standing::{Observed, Purpose, Standing, Terms};
+use crate::domain::standing::{Purpose, Standing, Terms};
 use crate::domain::timeline::HourCounts;
 
 use super::{App, AppError};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+mod holdout;
+
+pub use holdout::{HoldoutResults, UpliftScope, VariantPart};
+
+use holdout::VariantSides;
 
 /// Expected loss relative to the leader's mean below which it is safe to stop.
 pub const SAFE_RELATIVE_LOSS: f64 = 0.005;
@@ -76,21 +82,6 @@ pub struct VariantResults {
     pub counts: HourCounts,
 }
 
-/// What the holdout shows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HoldoutResults {
-    /// Trials in it.
-    pub trials: f64,
-    /// Trials corrected for answers still to come.
-    pub effective_trials: f64,
-    /// Successes in it.
-    pub successes: f64,
-    /// What its mails brought on average: the objective's rate, value or utility.
-    pub observed: Observed,
-    /// The same of the mails under the policy.
-    pub policy: Observed,
-}
-
 /// Whether the variants got the shares that were decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatioCheck {
@@ -135,8 +126,10 @@ impl App {
             .map(|at| VariantIndex(at as u16))
             .map(|variant| {
                 let of_variant = |id: &CellId| id.variant == variant && id.lane == Lane::Policy;
+                let of_holdout = |id: &CellId| id.variant == variant && id.lane == Lane::Holdout;
                 let cell = pooled(&cells, of_variant);
                 Facts {
+                    held: pooled(&cells, of_holdout),
                     variant,
                     trials: cell.objective(objective).trials,
                     cell,
@@ -147,8 +140,7 @@ impl App {
             .collect();
         let ratio = RatioCheck::of(sums.ratio(now).evidence());
         drop(sums);
-        let held = pooled(&cells, |id| id.lane == Lane::Holdout);
-        let results = assemble(&snapshot, facts, &held, &beliefs, now);
+        let results = assemble(&snapshot, facts, &beliefs, now);
         Ok(Results {
             ratio,
             delay,
@@ -161,6 +153,7 @@ impl App {
 struct Facts {
     variant: VariantIndex,
     cell: Cell,
+    held: Cell,
     trials: f64,
     planned_trials: f64,
     counts: HourCounts,
@@ -178,7 +171,6 @@ fn pooled(cells: &BTreeMap<CellId, Cell>, of: impl Fn(&CellId) -> bool) -> Cell 
 fn assemble(
     snapshot: &Snapshot,
     facts: Vec<Facts>,
-    held: &Cell,
     beliefs: &Beliefs,
     as_of: Timestamp,
 ) -> Results {
@@ -219,7 +211,7 @@ fn assemble(
     let leader = leader.map(|(at, _)| at);
     Results {
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
-        holdout: holdout(&terms, held, &cells),
+        holdout: HoldoutResults::of(&terms, &experiment, &sides(&facts, &standings)),
         ratio: RatioCheck::of(1.0),
         delay: LearnedDelay {
             curve: beliefs.of(objective).curve,
@@ -268,16 +260,12 @@ fn shown(
     }
 }
 
-fn holdout(terms: &Terms<'_>, held: &Cell, policy: &[Cell]) -> HoldoutResults {
-    let mut all = Cell::default();
-    policy.iter().for_each(|cell| all.merge(cell));
-    let exposure = held.objective(terms.settings.objective);
-    let counts = CellCounts::of(exposure, &terms.belief().curve);
-    HoldoutResults {
-        trials: exposure.trials.max(0.0),
-        effective_trials: counts.trials,
-        successes: counts.successes,
-        observed: terms.observed(held),
-        policy: terms.observed(&all),
-    }
+/// The variants on both sides of the holdout.
+fn sides(facts: &[Facts], standings: &[Standing]) -> Vec<VariantSides> {
+    let of = |(fact, standing): (&Facts, &Standing)| VariantSides {
+        policy: fact.cell.clone(),
+        holdout: fact.held.clone(),
+        posterior: standing.posterior,
+    };
+    facts.iter().zip(standings).map(of).collect()
 }

@@ -4,8 +4,11 @@
 mod blast;
 mod delay;
 mod file;
+mod forecast;
 mod guardrail;
+mod holdout;
 mod off_policy;
+mod planner;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -18,6 +21,7 @@ const EXAMPLES: &str = "Examples:
   hermod simulate --list                       what can be simulated
   hermod simulate blast                        a blast of 20,000 mails, 20 times
   hermod simulate blast --window-hours 24 --seeds 50 --svg blast.svg
+  hermod simulate forecast --list-size 20000 --open-rate 0.25 --campaigns-per-week 3
   hermod simulate --file blast.toml            the same from a file: scenario = \"blast\", window-hours = 24, seeds = 50
   hermod simulate --file blast.toml --seed 7 --json -";
 
@@ -41,6 +45,9 @@ enum Scenario {
     Delay(delay::Args),
     OffPolicy(off_policy::Args),
     Guardrail(guardrail::Args),
+    Forecast(forecast::Args),
+    Holdout(holdout::Args),
+    Planner(planner::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -63,6 +70,9 @@ impl Scenario {
             Self::Delay(args) => delay::run(args),
             Self::OffPolicy(args) => off_policy::run(args),
             Self::Guardrail(args) => guardrail::run(args),
+            Self::Forecast(args) => forecast::run(args),
+            Self::Holdout(args) => holdout::run(args),
+            Self::Planner(args) => planner::run(args),
         }
     }
 }

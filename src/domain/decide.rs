@@ -163,7 +163,8 @@ pub fn decide(recipient: &Recipient, question: &Question<'_>) -> Verdict {
     {
         return Verdict::DoNotSend(DoNotSend::Suppressed);
     }
-    let holdout = is_in_holdout(question);
+    let holdout_share = question.snapshot.experiment.settings.holdout_share;
+    let holdout = is_in_holdout(question.draws, question.allowed, holdout_share);
     let (send_at, prediction) = match when(recipient, question, holdout) {
         Ok(time) => time,
         Err(reason) => return Verdict::DoNotSend(reason),
@@ -182,10 +183,15 @@ fn stops(suppression: Suppression, transactional: bool) -> bool {
     !transactional || matches!(suppression, Suppression::Bounced | Suppression::Manual)
 }
 
-fn is_in_holdout(question: &Question<'_>) -> bool {
-    question.allowed.content > ConsentLevel::None
-        && unit_interval(question.draws.holdout)
-            < question.snapshot.experiment.settings.holdout_share
+/// Whether a recipient is in an experiment's holdout: for every occasion and for both decisions, variant and time, the same people.
+pub fn is_in_holdout(draws: Draws, allowed: Allowed, holdout_share: f64) -> bool {
+    allowed.content > ConsentLevel::None && unit_interval(draws.holdout) < holdout_share
+}
+
+/// The platform's own time, which the holdout gets: the first allowed instant; none if none is allowed.
+pub fn platform_time(window: &SendWindow, zone: &Zone) -> Option<Timestamp> {
+    let clock = window.clock(zone, 0);
+    window.candidates(&clock).next()
 }
 
 fn when(
@@ -207,12 +213,8 @@ fn when(
         ..window.clone()
     };
     if holdout {
-        let clock = window.clock(question.zone, 0);
-        let first = window
-            .candidates(&clock)
-            .next()
-            .ok_or_else(|| nothing_left(question, &window))?;
-        return Ok((first, None));
+        let first = platform_time(&window, question.zone);
+        return Ok((first.ok_or_else(|| nothing_left(question, &window))?, None));
     }
     let profile =
         (question.allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);

@@ -4,7 +4,7 @@
 //! human one counts. What the change adds to sums is left to `contribution`.
 use jiff::Timestamp;
 
-use crate::domain::cell::HOUR_MS;
+use crate::domain::cell::{HOUR_MS, Lane};
 use crate::domain::civil::Zone;
 use crate::domain::decide::Reason;
 use crate::domain::event::{DecisionEvent, EventKind, HumanWeight, Sentiment};
@@ -50,6 +50,7 @@ pub struct Rules<'a> {
 
 /// The touch of a decision as its token remembers it, should the record have lost it.
 pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
+    let teaches = token.exposure_recorded && token.lane == Lane::Policy;
     Touch {
         decision: token.decision,
         experiment: token.experiment,
@@ -67,8 +68,8 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
         events: 0,
         trial_counted: token.trial_on_decision,
         measurable: token.measurable,
-        exposure_recorded: token.exposure_recorded,
-        everyone_recorded: token.exposure_recorded,
+        exposure_recorded: teaches,
+        everyone_recorded: teaches,
         sent_local_minute: local_minute_of_week(zone, token.send_at),
         open: None,
         click: None,

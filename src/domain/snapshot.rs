@@ -116,6 +116,16 @@ impl Snapshot {
         Table::of(&table.rule, candidates, table.level)
     }
 
+    /// How many contexts are answered from which level; without contexts of their own, everyone's is the one.
+    pub fn levels(&self) -> BTreeMap<ChoiceLevel, usize> {
+        let mut levels = BTreeMap::new();
+        let alone = self.everyone.iter().filter(|_| self.contexts.is_empty());
+        for table in self.contexts.values().chain(alone) {
+            *levels.entry(table.level).or_default() += 1;
+        }
+        levels
+    }
+
     /// The table over all contexts; none when no variant is live.
     pub fn everyone(&self) -> Option<&Arc<Table>> {
         self.everyone.as_ref()

@@ -5,10 +5,11 @@ use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 mod answer;
+mod planning;
 mod question;
 mod replayed;
 
-pub use answer::time_level;
+pub use answer::{choice_level, time_level};
 
 use crate::app::AppError;
 use crate::domain::name::TenantId;
@@ -151,5 +152,25 @@ impl DecisionService for Services {
             .await
             .map_err(status)?;
         Ok(Response::new(replayed::response(replayed)))
+    }
+
+    async fn plan_blast(
+        &self,
+        request: Request<wire::PlanBlastRequest>,
+    ) -> Result<Response<wire::PlanBlastResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = planning::plan_request(tenant, request.into_inner()).map_err(status)?;
+        // One plan at a time: it keeps a core busy, which decisions need.
+        let turn = self.planning.clone().acquire_owned().await;
+        let app = self.app.clone();
+        let planned = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            app.plan_blast(&request)
+        });
+        let planned = planned
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let plan = planning::planned(&planned.map_err(status)?);
+        Ok(Response::new(wire::PlanBlastResponse { plan: Some(plan) }))
     }
 }

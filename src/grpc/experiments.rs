@@ -1,11 +1,9 @@
 //! ExperimentService: experiments and variants, and what they show.
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use tonic::{Request, Response, Status};
 
 mod convert;
@@ -13,35 +11,26 @@ mod options;
 mod settings;
 mod shown;
 mod update;
+mod watch;
 
-use crate::app::{App, AppError, ListRequest};
+use crate::app::{AppError, ListRequest};
 use crate::domain::experiment::{Experiment, ExperimentState, VariantState};
 use crate::domain::name::{Slug, TenantId};
 
-use super::check::{Checks, DurationLimits};
+use super::check::Checks;
+use super::model_card;
 use super::results;
 use super::status::status;
 use super::wire::experiment_service_server::ExperimentService;
 use super::{Services, tenant_of, wire};
+pub use settings::objective;
 use shown::experiment_wire;
 pub use shown::{objective_wire, state_wire, variant_state_wire};
+use watch::{ResultsStream, Watch};
 
 const PAGE_DEFAULT: usize = 50;
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-type ResultsStream = Pin<Box<dyn Stream<Item = Result<wire::WatchResultsResponse, Status>> + Send>>;
 type Changed = Result<Arc<Experiment>, AppError>;
-
-/// Where a watcher is.
-struct Watch {
-    app: Arc<App>,
-    tenant: TenantId,
-    id: Slug,
-    interval: Duration,
-    changes: tokio::sync::watch::Receiver<u64>,
-    stopping: tokio::sync::watch::Receiver<bool>,
-    first: bool,
-}
 
 fn named(name: &str) -> Result<Slug, AppError> {
     let mut checks = Checks::default();
@@ -270,66 +259,27 @@ impl ExperimentService for Services {
         }))
     }
 
+    async fn get_model_card(
+        &self,
+        request: Request<wire::GetModelCardRequest>,
+    ) -> Result<Response<wire::GetModelCardResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let id = named(&request.into_inner().name).map_err(status)?;
+        let card = self.app.model_card(tenant, &id).map_err(status)?;
+        let card = Some(model_card::model_card(&card));
+        Ok(Response::new(wire::GetModelCardResponse { card }))
+    }
+
     async fn watch_results(
         &self,
         request: Request<wire::WatchResultsRequest>,
     ) -> Result<Response<ResultsStream>, Status> {
         let tenant = tenant_of(&request);
-        let wire::WatchResultsRequest { name, interval } = request.into_inner();
-        let mut checks = Checks::default();
-        let id = checks.experiment("name", &name);
-        let limits = DurationLimits {
-            min: jiff::SignedDuration::from_millis(100),
-            max: jiff::SignedDuration::from_hours(1),
-        };
-        let interval = checks
-            .duration("interval", interval, limits)
-            .and_then(|interval| Duration::try_from(interval).ok());
-        checks.finish().map_err(status)?;
-        let id = id.unwrap_or_else(Slug::placeholder);
-        self.app.experiment(tenant, &id).map_err(status)?;
-        let watch = Watch {
-            app: self.app.clone(),
-            tenant,
-            id,
-            interval: interval.unwrap_or(WATCH_INTERVAL),
-            changes: self.app.watch_changes(),
-            stopping: self.stopping.clone(),
-            first: true,
-        };
+        let watch = Watch::new(self, tenant, request.into_inner()).map_err(status)?;
         Ok(Response::new(Box::pin(stream::unfold(
             Some(watch),
             |watch| async move { watch?.next().await },
         ))))
-    }
-}
-
-// === impl Watch ===
-
-impl Watch {
-    /// The next answer, and where the watcher is after it; the stream ends with an error once the experiment is gone.
-    async fn next(mut self) -> Option<(Result<wire::WatchResultsResponse, Status>, Option<Self>)> {
-        if !self.first {
-            let changed = async {
-                tokio::time::sleep(self.interval).await;
-                self.changes.changed().await
-            };
-            tokio::select! {
-                changed = changed => changed.ok()?,
-                // Either it says so, or the server is gone: both end the stream.
-                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-            }
-        }
-        self.first = false;
-        match self.app.results(self.tenant, &self.id) {
-            Ok(results) => Some((
-                Ok(wire::WatchResultsResponse {
-                    results: Some(results::results(&results)),
-                }),
-                Some(self),
-            )),
-            Err(error) => Some((Err(status(error)), None)),
-        }
     }
 }
 

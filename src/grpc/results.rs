@@ -1,8 +1,9 @@
 //! Results on the wire.
-use crate::app::{HoldoutResults, RatioCheck, Results, VariantResults};
+use crate::app::{HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults};
 use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::event::EventKind;
 use crate::domain::timeline::HourCounts;
+use crate::domain::uplift::{Detectable, Uplift};
 
 use super::check::timestamp;
 use super::experiments::{objective_wire, state_wire, variant_state_wire};
@@ -132,6 +133,11 @@ fn holdout_wire(holdout: &HoldoutResults, share: f64) -> wire::HoldoutResults {
         successes,
         observed,
         policy,
+        scope,
+        uplift,
+        variant_part,
+        detectable_now,
+        detectable_planned,
     } = *holdout;
     wire::HoldoutResults {
         share,
@@ -140,5 +146,55 @@ fn holdout_wire(holdout: &HoldoutResults, share: f64) -> wire::HoldoutResults {
         successes,
         rate: observed.mean,
         policy_rate: policy.mean,
+        uplift_scope: scope_wire(scope).into(),
+        uplift: uplift.map(uplift_wire),
+        variant_part: variant_part.map(part_wire),
+        detectable_now: detectable_now.map(detectable_wire),
+        detectable_planned: detectable_planned.map(detectable_wire),
     }
+}
+
+fn scope_wire(scope: UpliftScope) -> wire::UpliftScope {
+    match scope {
+        UpliftScope::VariantAndTime => wire::UpliftScope::VariantAndTime,
+        UpliftScope::Variant => wire::UpliftScope::Variant,
+        UpliftScope::Time => wire::UpliftScope::Time,
+    }
+}
+
+fn uplift_wire(uplift: Uplift) -> wire::Uplift {
+    let Uplift {
+        absolute,
+        absolute_interval,
+        relative,
+        relative_low,
+        relative_high,
+        is_significant,
+    } = uplift;
+    wire::Uplift {
+        absolute,
+        absolute_low: absolute_interval.low,
+        absolute_high: absolute_interval.high,
+        relative,
+        relative_low,
+        relative_high,
+        significant: is_significant,
+    }
+}
+
+fn part_wire(part: VariantPart) -> wire::VariantPart {
+    let VariantPart {
+        difference,
+        interval,
+    } = part;
+    wire::VariantPart {
+        difference,
+        interval_low: interval.low,
+        interval_high: interval.high,
+    }
+}
+
+fn detectable_wire(detectable: Detectable) -> wire::DetectableUplift {
+    let Detectable { absolute, relative } = detectable;
+    wire::DetectableUplift { absolute, relative }
 }

@@ -3,8 +3,11 @@
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
 pub mod blast;
 pub mod delay;
+pub mod forecast;
 pub mod guardrail;
+pub mod holdout;
 pub mod off_policy;
+pub mod planner;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +19,12 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 4] = [
+pub const SCENARIOS: [Scenario; 7] = [
     blast::SCENARIO,
     delay::SCENARIO,
     off_policy::SCENARIO,
     guardrail::SCENARIO,
+    forecast::SCENARIO,
+    holdout::SCENARIO,
+    planner::SCENARIO,
 ];

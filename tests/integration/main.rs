@@ -14,6 +14,7 @@ mod api_health;
 mod api_histories;
 mod api_journey;
 mod api_operations;
+mod api_planning;
 mod api_privacy;
 mod api_reflection;
 mod api_refusals;

@@ -1,5 +1,6 @@
 //! Predicting when to send: the same rules as a decision, nothing recorded.
 use crate::app::{App, AppError};
+use crate::domain::decide::{is_in_holdout, platform_time};
 use crate::domain::name::Slug;
 use crate::domain::recipient::{ConsentLevel, DoNotSend};
 use crate::domain::send_time::PredictRequest as ModelRequest;
@@ -22,12 +23,16 @@ impl App {
         if let Some(live) = live {
             capacity::close_full_hours(&live, &mut window);
         }
-        let start = self
-            .start(self.address(request.tenant, &request.recipient_id), now)
-            .await?;
+        let address = self.address(request.tenant, &request.recipient_id);
+        let start = self.start(address, now).await?;
         let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
         let earliest_at = window.earliest_at;
-        let personal = self.allowed(&start.recipient.consent).timing == ConsentLevel::Individual;
+        let allowed = self.allowed(&start.recipient.consent);
+        let personal = allowed.timing == ConsentLevel::Individual;
+        let holdout = experiment.as_deref().is_some_and(|experiment| {
+            let draws = self.seed.draws(experiment.uid, address.recipient, 0, 0);
+            is_in_holdout(draws, allowed, experiment.settings.holdout_share)
+        });
         let model = self.model.load();
         let question = ModelRequest {
             window: &window,
@@ -39,6 +44,9 @@ impl App {
         };
         let answer = if transactional {
             Ok((earliest_at, None))
+        } else if holdout {
+            let first = platform_time(&window, &zone);
+            first.map(|at| (at, None)).ok_or(DoNotSend::NoAllowedTime)
         } else {
             let predicted = model.predict(personal.then_some(&start.recipient.activity), question);
             predicted
@@ -51,6 +59,7 @@ impl App {
             zone,
             zone_source,
             transactional,
+            holdout,
         })
     }
 }

@@ -149,4 +149,6 @@ pub struct Predicted {
     pub zone_source: ZoneSource,
     /// Whether the mail is never delayed.
     pub transactional: bool,
+    /// Whether the recipient is in the experiment's holdout, which gets the platform's own time.
+    pub holdout: bool,
 }

@@ -1,4 +1,5 @@
 //! Touches made of decisions, and answers made of touches.
+use crate::domain::cell::Lane;
 use crate::domain::decide::{Allowed, Choice, Question, Reason};
 use crate::domain::experiment::TrialOn;
 use crate::domain::feedback::local_minute_of_week;
@@ -17,6 +18,8 @@ pub fn touch_of(
 ) -> Touch {
     let allowed: Allowed = question.allowed;
     let send_at_ms = choice.send_at.as_millisecond();
+    // The holdout trains neither the choice of variants nor that of times.
+    let teaches = choice.lane == Lane::Policy;
     Touch {
         decision: question.draws.fingerprint,
         experiment: snapshot.experiment.uid,
@@ -29,8 +32,8 @@ pub fn touch_of(
         events: 0,
         trial_counted: snapshot.experiment.settings.trial_on == TrialOn::Decision,
         measurable: true,
-        exposure_recorded: allowed.timing == ConsentLevel::Individual,
-        everyone_recorded: allowed.timing >= ConsentLevel::Aggregate,
+        exposure_recorded: teaches && allowed.timing == ConsentLevel::Individual,
+        everyone_recorded: teaches && allowed.timing >= ConsentLevel::Aggregate,
         sent_local_minute: local_minute_of_week(question.zone, choice.send_at),
         open: None,
         click: None,
@@ -81,7 +84,7 @@ pub fn answer_of(choice: &Choice, touch: &Touch, full: bool) -> SendAnswer {
         answer: touch.answer,
         variant: choice.variant,
         propensity: choice.propensity,
-        holdout: choice.lane == crate::domain::cell::Lane::Holdout,
+        holdout: choice.lane == Lane::Holdout,
         segment: choice.context.segment,
         basis: touch.basis,
         send_at: choice.send_at,

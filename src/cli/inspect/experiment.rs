@@ -6,6 +6,7 @@ use super::Page;
 use super::layout::{Whisker, amount, bar, name, per_cent, rate, table, word};
 use crate::app::{Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, VariantResults};
 use crate::domain::experiment::ExperimentState;
+use crate::domain::shape::Interval;
 
 /// Shows the results.
 pub(super) fn page(results: &Results) -> Page {
@@ -136,11 +137,36 @@ fn holdout(results: &Results) -> String {
         return "holdout: nothing counted yet".to_owned();
     }
     format!(
-        "holdout: {} of {} trials ({} effective) against {} under the policy",
+        "holdout: {} of {} trials ({} effective) against {} under the policy{}",
         per_mail(results, held.observed.mean),
         amount(held.trials),
         amount(held.effective_trials),
-        per_mail(results, held.policy.mean)
+        per_mail(results, held.policy.mean),
+        uplift(results)
+    )
+}
+
+/// What the holdout proves so far; the interval may be watched at every moment.
+fn uplift(results: &Results) -> String {
+    let held = &results.holdout;
+    let Some(uplift) = held.uplift else {
+        return "; too little for an uplift".to_owned();
+    };
+    let Interval { low, high } = uplift.absolute_interval;
+    let verdict = if uplift.is_significant {
+        "significant"
+    } else {
+        "not significant"
+    };
+    let detectable = held.detectable_now.map_or_else(String::new, |detectable| {
+        let gain = per_cent(detectable.relative);
+        format!("; a gain of {gain} would be found in four of five cases")
+    });
+    format!(
+        "\nuplift: {:+.3} points, at any time {:+.3} to {:+.3}: {verdict}{detectable}",
+        100.0 * uplift.absolute,
+        100.0 * low,
+        100.0 * high
     )
 }
 
@@ -232,6 +258,12 @@ fn json(results: &Results) -> serde_json::Value {
             "successes": held.successes,
             "rate": held.observed.mean,
             "policy_rate": held.policy.mean,
+            "uplift": held.uplift.map(|uplift| json!({
+                "absolute": uplift.absolute,
+                "interval": [uplift.absolute_interval.low, uplift.absolute_interval.high],
+                "relative": uplift.relative,
+                "significant": uplift.is_significant,
+            })),
         },
         "delay_curve": {
             "arrived_by_1_hour": results.delay.curve.arrived_share(1.0),

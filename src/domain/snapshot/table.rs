@@ -20,7 +20,7 @@ use super::pools::Pools;
 use super::rule::Rule;
 
 /// The level of statistics behind a choice of variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChoiceLevel {
     /// The segment's or daypart's own data count materially.
     Segment,

@@ -99,6 +99,7 @@ pub fn prediction(predicted: &Predicted) -> wire::PredictSendTimeResponse {
                 delay: Some(duration_ms(
                     at.as_millisecond() - predicted.earliest_at.as_millisecond(),
                 )),
+                holdout: predicted.holdout,
             }
         }
     }
@@ -285,7 +286,8 @@ fn refusal_word(reason: DoNotSend) -> &'static str {
     }
 }
 
-fn choice_level(level: ChoiceLevel) -> wire::EvidenceLevel {
+/// A level behind a variant on the wire.
+pub fn choice_level(level: ChoiceLevel) -> wire::EvidenceLevel {
     match level {
         ChoiceLevel::Segment => wire::EvidenceLevel::Segment,
         ChoiceLevel::Everyone => wire::EvidenceLevel::Everyone,

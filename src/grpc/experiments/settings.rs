@@ -59,7 +59,10 @@ pub fn settings(
         sender_capacity,
         shadow,
     } = experiment;
-    let (objective, kind) = (self::objective(checks, objective), self::kind(checks, kind));
+    let (objective, kind) = (
+        self::objective(checks, "experiment.objective", objective),
+        self::kind(checks, kind),
+    );
     let mut share = |field, share: Option<f64>, default| {
         share.map_or(default, |share| checks.share(field, share, SHARE_MAX))
     };
@@ -107,8 +110,9 @@ fn planned_sends(checks: &mut Checks, wire: i64) -> u64 {
     u64::try_from(wire).unwrap_or(0)
 }
 
-fn objective(checks: &mut Checks, wire: i32) -> Objective {
-    match checks.known::<wire::Objective>("experiment.objective", wire) {
+/// What counts as success.
+pub fn objective(checks: &mut Checks, field: &str, wire: i32) -> Objective {
+    match checks.known::<wire::Objective>(field, wire) {
         Some(wire::Objective::Open) => Objective::Open,
         Some(wire::Objective::Conversion) => Objective::Conversion,
         Some(wire::Objective::Value) => Objective::Value,
