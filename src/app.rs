@@ -8,6 +8,7 @@ mod decision_log;
 mod decisions;
 mod error;
 mod experiments;
+mod fallback;
 mod feedback;
 mod folding;
 mod ledger;
@@ -63,6 +64,7 @@ use crate::store::records::{self, Record, StoreIdentity, key};
 use crate::store::{Engine, Partition, StoreError};
 
 use alerts::AlertBook;
+use fallback::Fallbacks;
 use ledger::TenantHours;
 use maintenance::Schedule;
 use registry::Registry;
@@ -107,6 +109,7 @@ pub struct App {
     changes: tokio::sync::watch::Sender<u64>,
     schedule: Schedule,
     alerts: AlertBook,
+    fallbacks: Fallbacks,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -147,6 +150,7 @@ impl App {
             changes: tokio::sync::watch::Sender::new(0),
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
+            fallbacks: Fallbacks::default(),
         };
         let report = app.load().await?;
         app.refresh();

@@ -228,6 +228,7 @@ impl App {
                 Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
             }
             Verdict::Send(choice) => {
+                self.fallbacks.count(!start.readable);
                 let reason = if start.readable {
                     choice.reason
                 } else {

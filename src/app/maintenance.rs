@@ -18,6 +18,8 @@ pub enum MaintenanceStep {
     PruneDecisionLog,
     /// Watches over experiments: guardrails, probation, the stopping rule, the check of shares.
     Oversee,
+    /// Sees whether many answers were given as for somebody unknown.
+    CheckFallbacks,
 }
 
 /// What one round of maintenance did.
@@ -39,7 +41,12 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Fold, Self::PruneDecisionLog, Self::Oversee];
+    pub const ALL: [Self; 4] = [
+        Self::Fold,
+        Self::PruneDecisionLog,
+        Self::Oversee,
+        Self::CheckFallbacks,
+    ];
 
     /// Its name, for logs and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +54,7 @@ impl MaintenanceStep {
             Self::Fold => "fold",
             Self::PruneDecisionLog => "prune_decision_log",
             Self::Oversee => "oversee",
+            Self::CheckFallbacks => "check_fallbacks",
         }
     }
 
@@ -56,6 +64,7 @@ impl MaintenanceStep {
             Self::Fold => 0,
             Self::PruneDecisionLog => 10_000,
             Self::Oversee => 5_000,
+            Self::CheckFallbacks => 60_000,
         }
     }
 }
@@ -102,6 +111,7 @@ impl App {
             MaintenanceStep::Fold => self.fold().await.map(|_| ()),
             MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
             MaintenanceStep::Oversee => self.oversee().await,
+            MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
         }
     }
 }

@@ -124,6 +124,19 @@ fn add_hour(sums: &mut BTreeMap<VariantIndex, Deviation>, rows: &BTreeMap<Varian
     }
 }
 
+/// The evidence against even shares of these counts, as an e-value.
+pub fn fair_share_evidence(counts: &[f64]) -> f64 {
+    let (all, share) = (counts.iter().sum::<f64>(), 1.0 / counts.len().max(1) as f64);
+    let deviations: Vec<Deviation> = counts
+        .iter()
+        .map(|count| Deviation {
+            excess: count - all * share,
+            variance: all * share * (1.0 - share),
+        })
+        .collect();
+    e_value(deviations.iter())
+}
+
 /// The mean over variants, both directions and bets of `exp(lambda X - V (e^lambda - 1 - lambda))`.
 ///
 /// Each is a supermartingale for outcomes that deviate by at most 1 (Freedman 1975), so their mean is one as well, and exceeds

@@ -5,6 +5,7 @@
 pub mod data;
 pub mod hermod;
 pub mod players;
+pub mod shares;
 pub mod truth;
 
 use std::path::Path;

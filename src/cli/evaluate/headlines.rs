@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::cli::CliError;
 use crate::cli::study::{Bar, OutputArgs, cli_error, shown, table};
 use crate::lab::headlines::truth::Truth;
-use crate::lab::headlines::{self, CrossCheck, Method, Options, Player, Report};
+use crate::lab::headlines::{self, CrossCheck, Method, Options, Player, Report, shares};
 
 /// Lost clicks on real headline tests (CSV: experiment_id, impressions, clicks, randomization_risk, kind)
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub struct Args {
     /// Also use tests from weeks in which the archive's own randomisation was faulty
     #[arg(long)]
     with_randomization_risk: bool,
+    /// Play nothing: print what share of the flagged tests and of the others fail a test of fair shares
+    #[arg(long, conflicts_with_all = ["fast", "experiments", "seeds", "with_randomization_risk"])]
+    sample_ratio: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -68,8 +71,34 @@ fn parse_tests(text: &str) -> Result<Tests, String> {
 /// # Errors
 /// The file cannot be read or used.
 pub fn run(args: Args) -> Result<ExitCode, CliError> {
+    if args.sample_ratio {
+        let report = shares::run(&args.file, args.seed).map_err(cli_error)?;
+        return args.output.show(&report, &shares_text(&report));
+    }
     let report = headlines::run(&args.file, &options(&args), &Bar::new()).map_err(cli_error)?;
     args.output.show(&report, &text(&report))
+}
+
+fn shares_text(report: &shares::Report) -> String {
+    let name = |level: Option<f64>| {
+        level.map_or_else(
+            || "hermod's alarm (e-value of 1,000)".to_owned(),
+            |level| format!("chi-square, p < {level}"),
+        )
+    };
+    let rows = report.failed.iter().map(|row| {
+        vec![
+            name(row.level),
+            shown(&row.flagged.times(100.0), 1),
+            shown(&row.others.times(100.0), 1),
+        ]
+    });
+    format!(
+        "{} tests flagged for their randomisation, {} others; shares of impressions against even ones\n{}",
+        report.flagged,
+        report.others,
+        table(&["fails", "flagged, %", "others, %"], rows.collect()),
+    )
 }
 
 fn options(args: &Args) -> Options {
