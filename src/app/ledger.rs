@@ -147,11 +147,12 @@ impl Sums {
         self.arrivals.as_of_ms
     }
 
-    /// Delays of a response in both lanes, with the trials that they may come from; none where nothing was tried.
+    /// Delays of a response under the policy, with the trials that they may come from; none where nothing was tried.
     pub fn delay_evidence(&self, response: Objective, now: Timestamp) -> Option<DelayEvidence> {
         let now_ms = now.as_millisecond();
         let mut sum = Exposure::default();
-        for cell in self.cells.values() {
+        let policy = self.cells.iter().filter(|(id, _)| id.lane == Lane::Policy);
+        for (_, cell) in policy {
             let mut exposure = cell.objective(response).clone();
             let hours = (now_ms - cell.as_of_ms) as f64 / HOUR_MS as f64;
             let half_life = (cell.half_life_hours > 0.0).then_some(cell.half_life_hours);

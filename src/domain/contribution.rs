@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use crate::domain::activity::ActivityProfile;
 use crate::domain::arrivals::Arrivals;
-use crate::domain::cell::{Cell, CellDelta, HOUR_MS, Trial};
+use crate::domain::cell::{Cell, CellDelta, HOUR_MS, Lane, Trial};
 use crate::domain::civil::{HourOfWeek, LocalHour, LocalTime};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::Objective;
 use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
 use crate::domain::hour_activity::{HourActivity, HourDelta, day_of, interest_left};
-use crate::domain::recipient::{Response, Touch};
+use crate::domain::recipient::{Answer, Response, Touch};
 
 /// A touch before and after a change; none where there was or will be no touch.
 #[derive(Clone, Copy, Debug)]
@@ -124,10 +124,17 @@ impl Change<'_> {
     }
 }
 
-/// The delays of the answers that count, faded from the send on like their trial.
+/// The delays of the answers that count, faded from the send on like their trial; none of the holdout, from which nothing is learned.
 fn delays(touch: &Touch, half_life_hours: Option<f64>, now: Timestamp) -> Arrivals {
     let mut arrivals = Arrivals::empty(now.as_millisecond(), half_life_hours);
-    if !touch.trial_counted || !touch.sends() {
+    let is_held = matches!(
+        touch.answer,
+        Answer::Send {
+            lane: Lane::Holdout,
+            ..
+        }
+    );
+    if !touch.trial_counted || !touch.sends() || is_held {
         return arrivals;
     }
     let hours_since = |ms: i64| (ms - touch.send_at_ms).max(0) as f64 / HOUR_MS as f64;
