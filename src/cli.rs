@@ -3,7 +3,6 @@
 //! Prints results to standard output and each error once, for people, to standard error. Exit codes: 0 done, 1 failed,
 //! 2 wrong usage or configuration. A new subcommand is its file, a `mod` line, a variant of `Command` and an arm of its `run`.
 
-#[allow(dead_code, reason = "studies use what they need of it")]
 mod chart;
 mod completions;
 mod config;

@@ -45,3 +45,4 @@ pub mod standing;
 pub mod timeline;
 pub mod token;
 pub mod uplift;
+pub mod value_remaining;

@@ -3,6 +3,7 @@
 //! Invariant: it drives what a server runs (the use cases on the engine in memory, or the domain's own snapshots), and the same seed gives
 //! the same numbers on any number of threads. Printing is left to the command line.
 pub mod activity;
+mod at_once;
 mod campaign;
 mod error;
 pub mod estimate;

@@ -1,12 +1,17 @@
 //! `hermod simulate`: scenarios with known truth, played in virtual time.
 //!
 //! One file per scenario, with its flags and its table; the worlds are the laboratory's.
+mod alias;
+mod best_arm;
 mod blast;
+mod chapelle_li;
 mod delay;
 mod file;
 mod forecast;
+mod google;
 mod guardrail;
 mod holdout;
+mod lai_robbins;
 mod off_policy;
 mod planner;
 
@@ -48,6 +53,11 @@ enum Scenario {
     Forecast(forecast::Args),
     Holdout(holdout::Args),
     Planner(planner::Args),
+    BestArm(best_arm::Args),
+    Alias(alias::Args),
+    LaiRobbins(lai_robbins::Args),
+    ChapelleLi(chapelle_li::Args),
+    Google(google::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -73,6 +83,11 @@ impl Scenario {
             Self::Forecast(args) => forecast::run(args),
             Self::Holdout(args) => holdout::run(args),
             Self::Planner(args) => planner::run(args),
+            Self::BestArm(args) => best_arm::run(args),
+            Self::Alias(args) => alias::run(args),
+            Self::LaiRobbins(args) => lai_robbins::run(args),
+            Self::ChapelleLi(args) => chapelle_li::run(args),
+            Self::Google(args) => google::run(args),
         }
     }
 }

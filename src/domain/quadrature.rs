@@ -8,12 +8,16 @@ pub mod density;
 pub mod legendre;
 pub mod log_gamma;
 pub mod logit_beta;
+pub mod raised;
 
 use density::{Density, Support};
 use legendre::{NODES, PerNode, RULE};
 
 /// Panels are at most this many spreads of the sharpest density in them; at 3 one in some thousand sets misses 1e-9.
 const PANEL_SPREADS_MAX: f64 = 2.0;
+
+/// With more arms than this, the highest of them is spread less than any one of them, and panels are narrower.
+const FULL_PANELS_ARMS_MAX: f64 = 30.0;
 
 /// The walk ends once the probability that the maximum lies further left has fallen to this.
 const REMAINDER_MAX: f64 = 1e-13;
@@ -45,7 +49,26 @@ pub struct BestArm {
 /// other arms are prefix times suffix products. Cost is O(arms x nodes).
 pub fn best_arm<A: Arm>(arms: &[A]) -> BestArm {
     let densities: Vec<A::Density> = arms.iter().map(Arm::density).collect();
-    best_of(&densities, PANEL_SPREADS_MAX)
+    best_of(&densities, panel_spreads_max(arms.len()))
+}
+
+/// The maximum of K normal values has a standard deviation of about `1 / sqrt(2 ln K)`; panels follow it from 30 arms on.
+fn panel_spreads_max(arms: usize) -> f64 {
+    let narrower = FULL_PANELS_ARMS_MAX.ln() / (arms as f64).max(FULL_PANELS_ARMS_MAX).ln();
+    PANEL_SPREADS_MAX * narrower.sqrt()
+}
+
+/// Probability that the first of several values is the highest, `integral of f_0(t) prod_{j > 0} F_j(t) dt`; zero without any.
+///
+/// The first density may fall short of one: what it lacks is not counted.
+pub fn chance_of_first<D: Density>(densities: &[D]) -> f64 {
+    if densities.is_empty() {
+        return 0.0;
+    }
+    let mut walk = Walk::new(densities, 0.0);
+    walk.run(panel_spreads_max(densities.len()));
+    let first = walk.arms.iter().find(|arm| arm.index == 0);
+    first.map_or(0.0, |arm| arm.probability.clamp(0.0, 1.0))
 }
 
 fn best_of<D: Density>(densities: &[D], spreads_max: f64) -> BestArm {

@@ -1,11 +1,16 @@
 //! Scenarios: worlds with known truth, played in virtual time against the use cases.
 //!
 //! One file per scenario with its options, its `run` and its report; a new one is its file, a line here and a line in the command line.
+pub mod alias;
+pub mod best_arm;
 pub mod blast;
+pub mod chapelle_li;
 pub mod delay;
 pub mod forecast;
+pub mod google;
 pub mod guardrail;
 pub mod holdout;
+pub mod lai_robbins;
 pub mod off_policy;
 pub mod planner;
 
@@ -19,7 +24,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 12] = [
     blast::SCENARIO,
     delay::SCENARIO,
     off_policy::SCENARIO,
@@ -27,4 +32,9 @@ pub const SCENARIOS: [Scenario; 7] = [
     forecast::SCENARIO,
     holdout::SCENARIO,
     planner::SCENARIO,
+    best_arm::SCENARIO,
+    alias::SCENARIO,
+    lai_robbins::SCENARIO,
+    chapelle_li::SCENARIO,
+    google::SCENARIO,
 ];

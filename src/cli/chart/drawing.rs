@@ -59,6 +59,7 @@ fn draw<'b>(chart: &Chart, area: &Area<'_, 'b>) -> Result<(), Failure<'b>> {
     let mut context = ChartBuilder::on(area)
         .caption(&chart.title, (FONT, 17).into_font().color(&INK))
         .margin(12)
+        .margin_right(legend_width(chart))
         .x_label_area_size(48)
         .y_label_area_size(68)
         .build_cartesian_2d(x.clone(), y.clone())?;
@@ -97,17 +98,32 @@ fn draw<'b>(chart: &Chart, area: &Area<'_, 'b>) -> Result<(), Failure<'b>> {
         }
     }
     if chart.series.len() > 1 {
+        // Beside the plot, where it hides nothing.
+        let (right, _) = context.plotting_area().dim_in_pixel();
         context
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(SeriesLabelPosition::Coordinate(right as i32 + 8, 0))
             .margin(8)
             .legend_area_size(26)
             .label_font((FONT, 13).into_font().color(&INK))
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
+            .background_style(WHITE)
+            .border_style(WHITE)
             .draw()?;
     }
     Ok(())
+}
+
+/// Space for the names of the series, in pixels; a margin where one series needs no name.
+fn legend_width(chart: &Chart) -> u32 {
+    let longest = chart
+        .series
+        .iter()
+        .map(|series| series.name.chars().count())
+        .max();
+    match longest {
+        Some(longest) if chart.series.len() > 1 => (56 + 7 * longest.min(36)) as u32,
+        _ => 12,
+    }
 }
 
 fn reference<'a, 'b: 'a>(

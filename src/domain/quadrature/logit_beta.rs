@@ -34,6 +34,30 @@ pub struct LogitNode {
     rate: f64,
 }
 
+// === impl LogitNode ===
+
+impl LogitNode {
+    /// The rate here.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// One minus the rate, exact also where the rate is close to one.
+    pub(super) fn rate_of_failure(&self) -> f64 {
+        sigmoid(-self.logit)
+    }
+
+    /// Logarithm of the rate.
+    pub(super) fn log_rate(&self) -> f64 {
+        -self.softplus_mirrored
+    }
+
+    /// Logarithm of one minus the rate.
+    pub(super) fn log_rate_of_failure(&self) -> f64 {
+        -self.softplus
+    }
+}
+
 // === impl LogitBeta ===
 
 impl LogitBeta {

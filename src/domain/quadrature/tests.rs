@@ -145,6 +145,21 @@ fn mixed_scales_and_many_arms_agree_with_a_finer_grid() {
     }
 }
 
+#[test]
+fn the_highest_of_a_thousand_newcomers_is_as_exact_as_of_three() {
+    for failures in [4.0, 8.0, 20.0, 98.0] {
+        let mut arms: Vec<_> = (0..1_000)
+            .map(|arm| beta(2.0 + f64::from(arm % 4), failures + f64::from(arm % 3)))
+            .collect();
+        arms.push(beta(1e8, 4e8));
+        let (got, reference) = (best_arm(&arms), finer(&arms));
+        let difference = largest_difference(&got.probability, &reference.probability);
+        assert!(difference < 1e-10, "{failures}: {difference:e}");
+        let difference = (got.expected_maximum - reference.expected_maximum).abs();
+        assert!(difference < 1e-9, "{failures}: {difference:e}");
+    }
+}
+
 /// Probabilities and expected maxima computed with 36 decimal digits by nested quadrature (mpmath).
 #[test]
 fn references_with_thirty_six_digits_are_met() {
