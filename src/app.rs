@@ -35,7 +35,8 @@ pub use decision_log::{
     DecisionLogSettings, Joined, LogStatistics, ReplaySummary, ReplayTarget, Replayed,
 };
 pub use decisions::{
-    Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
+    Constraints, DecideRequest, Decided, PlatformChoice, PredictRequest, Predicted, SendAnswer,
+    WouldHave, ZoneSource,
 };
 pub use error::{AppError, Kind, Violation};
 pub use experiments::{

@@ -39,6 +39,7 @@ pub mod sample_ratio;
 pub mod send_plan;
 pub mod send_time;
 pub mod send_window;
+pub mod shadow;
 pub mod shape;
 pub mod snapshot;
 pub mod standing;

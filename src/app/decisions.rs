@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::domain::cell::Lane;
 use crate::domain::civil::Zone;
-use crate::domain::decide::{Choice, Question, Reason, Timing, Verdict, decide, earlier_answer};
+use crate::domain::decide::{Choice, Question, Reason, Timing, Verdict, decide};
 use crate::domain::decision_log::Place;
 use crate::domain::experiment::TrialOn;
 use crate::domain::name::Slug;
@@ -26,10 +26,12 @@ mod predict;
 mod question;
 mod remember;
 mod resolve;
+mod shadow;
 mod touches;
 
 pub use question::{
-    Constraints, DecideRequest, Decided, PredictRequest, Predicted, SendAnswer, ZoneSource,
+    Constraints, DecideRequest, Decided, PlatformChoice, PredictRequest, Predicted, SendAnswer,
+    WouldHave, ZoneSource,
 };
 use remember::place;
 use resolve::{Resolved, no_candidate, refuse_foreign_retry, resolve};
@@ -83,7 +85,7 @@ impl Asked<'_> {
             question,
             place: self.place,
             verdict,
-            platform: None,
+            platform: self.resolved.platform,
         }
     }
 }
@@ -180,12 +182,7 @@ impl App {
             want_candidates: request.full,
         };
         refuse_foreign_retry(&start.recipient, &snapshot.experiment, resolved.request)?;
-        if let Some(touch) = earlier_answer(
-            &start.recipient,
-            &question,
-            resolved.request,
-            resolved.occasion,
-        ) {
+        if let Some(touch) = shadow::earlier(&start.recipient, &question, resolved) {
             return Ok(Some(self.repeated(&asked, touch)));
         }
         self.answer(&asked, start, &question).await
@@ -211,6 +208,11 @@ impl App {
         if recorded {
             let entry = asked.entry(&start.recipient, question, &verdict);
             self.log_decision(&entry, &mut effects).await?;
+        }
+        if let Some(platform) = resolved.platform {
+            return self
+                .answer_in_shadow(asked, start, question, &verdict, platform, effects)
+                .await;
         }
         match verdict {
             Verdict::NoCandidate => Err(no_candidate(
@@ -307,7 +309,8 @@ impl App {
                 lane,
                 propensity,
             } => {
-                let reason = if is_same_request {
+                let is_shadow = matches!(touch.basis.reason, Reason::Shadow { .. });
+                let reason = if is_same_request || is_shadow {
                     touch.basis.reason
                 } else {
                     Reason::Sticky
@@ -325,6 +328,7 @@ impl App {
                     send_at: instant(touch.planned_at_ms),
                     prediction: None,
                     table: None,
+                    would_have: None,
                 })
             }
         };

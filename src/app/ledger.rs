@@ -19,6 +19,7 @@ use crate::domain::name::{ExperimentUid, VariantIndex};
 use crate::domain::sample_ratio::SampleRatio;
 use crate::domain::send_plan::SendPlan;
 use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
+use crate::domain::shadow::ShadowTally;
 use crate::domain::snapshot::Table;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
@@ -33,6 +34,7 @@ pub struct Sums {
     planned: BTreeMap<(i64, CellId), Cell>,
     counts: BTreeMap<(VariantIndex, Lane), HourCounts>,
     arrivals: Arrivals,
+    shadow: BTreeMap<VariantIndex, ShadowTally>,
     /// Mails planned by hour, where the experiment has a capacity.
     pub plan: SendPlan,
     ratio: SampleRatio,
@@ -75,6 +77,16 @@ impl Sums {
     pub fn decided(&self, lane: Lane) -> i64 {
         let counts = self.counts.iter().filter(|((_, of), _)| *of == lane);
         counts.map(|(_, counts)| counts.decided).sum()
+    }
+
+    /// Adds a part of a tally of shadow mode.
+    pub fn add_shadow(&mut self, variant: VariantIndex, tally: &ShadowTally) {
+        self.shadow.entry(variant).or_default().merge(tally);
+    }
+
+    /// The tallies of shadow mode, by variant.
+    pub fn shadow(&self) -> Vec<ShadowTally> {
+        self.shadow.values().copied().collect()
     }
 
     /// Adds counts of an hour.

@@ -102,6 +102,14 @@ impl App {
             sums.entry(experiment).or_default().plan.add(hour, sends);
             Ok(())
         })
+        .await?;
+        self.each(partition, key::SHADOWS, report, |key, value| {
+            let (_, experiment, variant) =
+                key::parse::shadow(key).ok_or_else(|| foreign_key(key))?;
+            let sums = sums.entry(experiment).or_default();
+            sums.add_shadow(variant, &records::decode(value)?);
+            Ok(())
+        })
         .await
     }
 

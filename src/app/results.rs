@@ -11,6 +11,7 @@ use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::{Posterior, best_posterior};
 use crate::domain::quadrature::BestArm;
 use crate::domain::sample_ratio;
+use crate::domain::shadow::ShadowComparison;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
 use crate::domain::standing::{Purpose, Standing, Terms};
@@ -53,6 +54,8 @@ pub struct Results {
     pub ratio: RatioCheck,
     /// How fast answers arrive: the curve behind all rates, cut at the attribution window, and how many delays it rests on.
     pub delay: LearnedDelay,
+    /// What shadow mode has shown; none as long as nothing was decided in it.
+    pub shadow: Option<ShadowComparison>,
 }
 
 /// What one variant shows.
@@ -139,11 +142,13 @@ impl App {
             })
             .collect();
         let ratio = RatioCheck::of(sums.ratio(now).evidence());
+        let shadow = ShadowComparison::of(&sums.shadow());
         drop(sums);
         let results = assemble(&snapshot, facts, &beliefs, now);
         Ok(Results {
             ratio,
             delay,
+            shadow: (shadow.sends > 0.0).then_some(shadow),
             ..results
         })
     }
@@ -212,6 +217,7 @@ fn assemble(
     Results {
         safe_to_conclude: live.len() > 1 && matured && relative_loss < SAFE_RELATIVE_LOSS,
         holdout: HoldoutResults::of(&terms, &experiment, &sides(&facts, &standings)),
+        shadow: None,
         ratio: RatioCheck::of(1.0),
         delay: LearnedDelay {
             curve: beliefs.of(objective).curve,

@@ -13,6 +13,7 @@ use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Individuality, SendTimeModel};
+use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::{self, LastUid, Record, StoreIdentity};
 use crate::store::{Partition, StoreError, envelope};
@@ -76,6 +77,7 @@ impl Survey {
             SendTimeModel::KIND => checked::<SendTimeModel>(value)?,
             Alert::KIND => checked::<Alert>(value)?,
             Oversight::KIND => checked::<Oversight>(value)?,
+            ShadowTally::KIND => checked::<ShadowTally>(value)?,
             other => {
                 return Err(StoreError::Corrupt {
                     what: format!("a record of the unknown kind {other}"),

@@ -11,10 +11,11 @@ use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::hour_activity::HourDelta;
-use crate::domain::name::{ExperimentUid, RecipientKey, TenantId};
+use crate::domain::name::{ExperimentUid, RecipientKey, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Recipient, Touch};
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::Individuality;
+use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
 use crate::store::records::{self, key};
@@ -37,6 +38,8 @@ pub(super) struct Effects {
     pub place: Option<(ExperimentUid, i64)>,
     /// Changes of the decision log.
     pub log: Vec<Change>,
+    /// Parts of tallies of shadow mode.
+    pub shadow: Vec<(ExperimentUid, VariantIndex, ShadowTally)>,
 }
 
 /// A recipient as read.
@@ -73,6 +76,16 @@ impl Effects {
             let arrivals = change.arrivals(experiment.half_life_hours(), now);
             let of_experiment = arrivals.map(|part| (experiment.uid, part));
             self.arrivals.extend(of_experiment);
+            self.tally(change, experiment);
+        }
+    }
+
+    /// What a changed touch of shadow mode adds to the tallies.
+    fn tally(&mut self, change: TouchChange<'_>, experiment: &Experiment) {
+        let of = |touch: Option<&Touch>| ShadowTally::of(touch?, &experiment.settings);
+        let before = of(change.before).map(|(variant, tally)| (variant, tally.negated()));
+        for (variant, tally) in [before, of(change.after)].into_iter().flatten() {
+            self.shadow.push((experiment.uid, variant, tally));
         }
     }
 
@@ -262,6 +275,12 @@ impl App {
                 operand: records::encode(&PlannedSends(1))?,
             });
         }
+        for (experiment, variant, tally) in &effects.shadow {
+            changes.push(Change::Merge {
+                key: key::shadow(tenant, *experiment, *variant),
+                operand: records::encode(tally)?,
+            });
+        }
         changes.extend(effects.log.iter().cloned());
         Ok(())
     }
@@ -287,6 +306,11 @@ impl App {
         }
         if let Some(part) = &effects.individuality {
             self.hours.add_individuality(part);
+        }
+        for (experiment, variant, tally) in &effects.shadow {
+            if let Some(live) = self.registry.by_uid(tenant, *experiment) {
+                live.sums().add_shadow(*variant, tally);
+            }
         }
     }
 }

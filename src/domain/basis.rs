@@ -19,6 +19,11 @@ pub enum Reason {
     Fallback,
     /// Answered before, within the attribution window.
     Sticky,
+    /// The platform chose, in shadow mode.
+    Shadow {
+        /// Whether the policy would have chosen the same.
+        agrees: bool,
+    },
 }
 
 /// Why a touch was answered so.

@@ -164,7 +164,9 @@ pub fn decide(recipient: &Recipient, question: &Question<'_>) -> Verdict {
         return Verdict::DoNotSend(DoNotSend::Suppressed);
     }
     let holdout_share = question.snapshot.experiment.settings.holdout_share;
-    let holdout = is_in_holdout(question.draws, question.allowed, holdout_share);
+    // In shadow mode nobody is treated, so nobody is held out.
+    let holdout = !question.snapshot.experiment.settings.shadow
+        && is_in_holdout(question.draws, question.allowed, holdout_share);
     let (send_at, prediction) = match when(recipient, question, holdout) {
         Ok(time) => time,
         Err(reason) => return Verdict::DoNotSend(reason),
@@ -297,12 +299,8 @@ fn earliest_under_cap(
         })
 }
 
-fn which(
-    recipient: &Recipient,
-    question: &Question<'_>,
-    holdout: bool,
-    send_at: Timestamp,
-) -> Option<Choice> {
+/// Segment and daypart that a mail counts in which leaves then, as far as consent goes.
+pub fn context_at(recipient: &Recipient, question: &Question<'_>, send_at: Timestamp) -> Context {
     let experiment = &question.snapshot.experiment;
     let segment = match question.allowed.content {
         ConsentLevel::None | ConsentLevel::Aggregate => None,
@@ -310,10 +308,37 @@ fn which(
             .segment
             .or_else(|| experiment.first_segment_of(&recipient.segments)),
     };
-    let context = match question.allowed.content {
+    match question.allowed.content {
         ConsentLevel::None => Context::default(),
         _ => experiment.context(segment, question.zone.local_hour(send_at).hour),
+    }
+}
+
+/// The probability with which a variant would have been chosen for a mail that leaves then; 0 for one that is no candidate.
+pub fn probability_of(question: &Question<'_>, context: Context, variant: VariantIndex) -> f64 {
+    let Some(table) = question.snapshot.table(context) else {
+        return 0.0;
     };
+    let of = |table: &Table| {
+        let position = table.position(variant);
+        position.map_or(0.0, |position| table.allocation.propensity(position))
+    };
+    match question.eligible {
+        None => of(table),
+        Some(eligible) => question
+            .snapshot
+            .restricted(table, eligible)
+            .map_or(0.0, |table| of(&table)),
+    }
+}
+
+fn which(
+    recipient: &Recipient,
+    question: &Question<'_>,
+    holdout: bool,
+    send_at: Timestamp,
+) -> Option<Choice> {
+    let context = context_at(recipient, question, send_at);
     let table = match question.allowed.content {
         ConsentLevel::None => question.snapshot.everyone()?,
         _ => question.snapshot.table(context)?,

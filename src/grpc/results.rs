@@ -2,6 +2,7 @@
 use crate::app::{HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults};
 use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::event::EventKind;
+use crate::domain::shadow::ShadowComparison;
 use crate::domain::timeline::HourCounts;
 use crate::domain::uplift::{Detectable, Uplift};
 
@@ -21,6 +22,7 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         holdout,
         ratio,
         delay,
+        shadow,
     } = results;
     let leader = leader
         .and_then(|at| experiment.variants.get(at))
@@ -45,6 +47,7 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         holdout: Some(holdout_wire(holdout, experiment.settings.holdout_share)),
         sample_ratio_check: Some(wire::SampleRatioCheck { p_value, alarm }),
         delay_curve: Some(delay_wire(delay)),
+        shadow: shadow.as_ref().map(shadow_wire),
     }
 }
 
@@ -56,6 +59,31 @@ fn delay_wire(delay: &LearnedDelay) -> wire::DelayCurve {
         arrived_by_24_hours: by(24.0),
         arrived_by_72_hours: by(72.0),
         delays: delay.delays,
+    }
+}
+
+fn shadow_wire(shadow: &ShadowComparison) -> wire::ShadowResults {
+    let ShadowComparison {
+        sends,
+        agreement,
+        platform,
+        hermod,
+        overlap,
+        effective_sends,
+        is_identified,
+    } = *shadow;
+    wire::ShadowResults {
+        sends,
+        agreement,
+        platform_rate: platform.mean,
+        platform_rate_low: platform.low,
+        platform_rate_high: platform.high,
+        policy_rate: hermod.mean,
+        policy_rate_low: hermod.low,
+        policy_rate_high: hermod.high,
+        overlap,
+        effective_sends,
+        identified: is_identified,
     }
 }
 

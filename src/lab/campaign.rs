@@ -117,6 +117,7 @@ pub fn request_now(experiment: &Slug, recipient: u64, now: Timestamp) -> DecideR
         constraints: Constraints::default(),
         send_at: Some(now),
         eligible: Vec::new(),
+        platform: None,
         validate_only: false,
         full: false,
     }

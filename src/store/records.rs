@@ -16,6 +16,7 @@ use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Individuality, SendTimeModel};
+use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 
 mod earlier;
@@ -76,6 +77,7 @@ records! {
     SendTimeModel = 43, "send-time model";
     Alert = 30, "alert";
     Oversight = 31, "oversight";
+    ShadowTally = 44, "shadow tally";
 }
 
 impl Record for Experiment {
@@ -154,6 +156,7 @@ impl Merge for MergeRecords {
             Some(HourActivity::KIND) => merged(existing, operand, HourActivity::merge),
             Some(PlannedSends::KIND) => merged(existing, operand, PlannedSends::merge),
             Some(Individuality::KIND) => merged(existing, operand, Individuality::merge),
+            Some(ShadowTally::KIND) => merged(existing, operand, ShadowTally::merge),
             _ => Err(StoreError::Corrupt {
                 what: format!("records of kind {kind:?} do not merge"),
                 place: "merge".to_owned(),

@@ -79,6 +79,7 @@ fn decide_request(recipient_id: &str, app: &App) -> DecideRequest {
         constraints: Constraints::default(),
         send_at: Some(app.now()),
         eligible: Vec::new(),
+        platform: None,
         validate_only: false,
         full: false,
     }

@@ -21,6 +21,7 @@ mod api_refusals;
 mod api_refusals_events;
 mod api_refusals_experiments;
 mod api_restart;
+mod api_shadow;
 mod api_times;
 mod api_wire;
 mod decision_log;

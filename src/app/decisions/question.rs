@@ -54,10 +54,34 @@ pub struct DecideRequest {
     pub send_at: Option<Timestamp>,
     /// Variants to choose among; empty for all.
     pub eligible: Vec<Slug>,
+    /// What the platform sends by itself: needed in shadow mode, refused otherwise.
+    pub platform: Option<PlatformChoice>,
     /// Record nothing.
     pub validate_only: bool,
     /// Answer with all candidates and hours.
     pub full: bool,
+}
+
+/// What the platform sends by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlatformChoice {
+    /// The variant.
+    pub variant: Slug,
+    /// When; none for the earliest allowed time.
+    pub send_at: Option<Timestamp>,
+}
+
+/// What hermod would have done, in shadow mode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WouldHave {
+    /// The variant; none when it would not have sent.
+    pub variant: Option<VariantIndex>,
+    /// Why it would not have sent; none when it would, or when no variant could be chosen.
+    pub refusal: Option<DoNotSend>,
+    /// When it would have sent.
+    pub send_at: Option<Timestamp>,
+    /// Probability with which that variant was chosen.
+    pub propensity: f64,
 }
 
 /// Asks for a time only.
@@ -134,6 +158,8 @@ pub struct SendAnswer {
     pub prediction: Option<Prediction>,
     /// All candidates, if asked for.
     pub table: Option<Arc<Table>>,
+    /// What hermod would have done; only of a fresh answer in shadow mode.
+    pub would_have: Option<WouldHave>,
 }
 
 /// A predicted time.

@@ -20,7 +20,9 @@ impl App {
         mut effects: Effects,
     ) -> Result<bool, AppError> {
         let (address, now) = (asked.address, asked.now);
-        let is_movable = asked.request.send_at.is_none() && !asked.resolved.transactional;
+        let is_movable = asked.request.send_at.is_none()
+            && !asked.resolved.transactional
+            && asked.resolved.platform.is_none();
         let place = match self.take_place(address.tenant, &touch, is_movable) {
             capacity::Asked::Full => return Ok(false),
             capacity::Asked::Taken(place) => Some(place),

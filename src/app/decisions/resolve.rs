@@ -3,6 +3,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::{AppError, Kind, Violation};
+use crate::domain::decision_log::PlatformSend;
 use crate::domain::experiment::{Experiment, ExperimentState, FrequencyCap};
 use crate::domain::name::{Slug, VariantIndex, fingerprint};
 use crate::domain::recipient::Recipient;
@@ -18,6 +19,8 @@ const WINDOW_DEFAULT_MS: i64 = 24 * 3_600_000;
 pub struct Resolved {
     pub window: SendWindow,
     pub eligible: Option<Vec<VariantIndex>>,
+    /// What the platform sends, in shadow mode.
+    pub platform: Option<PlatformSend>,
     pub frequency_cap: Option<FrequencyCap>,
     pub transactional: bool,
     pub request: u64,
@@ -44,6 +47,8 @@ pub fn resolve(
     }
     let mut violations: Vec<Violation> = unknown_segment(request, experiment).into_iter().collect();
     let eligible = eligible(request, experiment, &mut violations);
+    let platform = platform(request, experiment, &mut violations);
+    violations.extend(far_platform_time(request, now));
     let resolved = window(&request.constraints, Some(experiment), now);
     violations.extend(
         resolved
@@ -57,7 +62,13 @@ pub fn resolve(
     }
     let (window, transactional) = resolved?;
     let cap = request.constraints.frequency_cap;
+    let earliest_at = request.send_at.unwrap_or(window.earliest_at);
+    let platform = platform.map(|(variant, send_at)| PlatformSend {
+        variant,
+        send_at_ms: send_at.unwrap_or(earliest_at).as_millisecond(),
+    });
     Ok(Resolved {
+        platform,
         window,
         eligible: (!eligible.is_empty()).then_some(eligible),
         frequency_cap: cap.or(experiment.settings.send_defaults.frequency_cap),
@@ -103,6 +114,48 @@ fn eligible(
         }
     }
     eligible
+}
+
+/// The platform's own choice, which shadow mode needs and nothing else takes.
+fn platform(
+    request: &DecideRequest,
+    experiment: &Experiment,
+    violations: &mut Vec<Violation>,
+) -> Option<(VariantIndex, Option<Timestamp>)> {
+    let mut wrong = |description: String| {
+        violations.push(Violation {
+            field: "platform_variant_id".to_owned(),
+            description,
+        });
+        None
+    };
+    let id = &experiment.id;
+    match (&request.platform, experiment.settings.shadow) {
+        (None, false) => None,
+        (None, true) => wrong(format!(
+            "is required: experiments/{id} is in shadow mode, so say which variant the platform sends"
+        )),
+        (Some(_), false) => wrong(format!(
+            "is only for shadow mode, and experiments/{id} is not in it; leave it out, or set shadow"
+        )),
+        (Some(platform), true) => match experiment.variant_index(platform.variant.as_str()) {
+            Some(variant) => Some((variant, platform.send_at)),
+            None => wrong(format!(
+                "experiments/{id} has no variant {}; GetExperiment shows those it has",
+                platform.variant
+            )),
+        },
+    }
+}
+
+/// A platform's mail leaves about now or within the longest window.
+fn far_platform_time(request: &DecideRequest, now: Timestamp) -> Option<Violation> {
+    let at = request.platform.as_ref()?.send_at?;
+    let near = SignedDuration::from_hours(-24)..=SignedDuration::from_hours(24 * WINDOW_DAYS_MAX);
+    (!near.contains(&at.duration_since(now))).then(|| Violation {
+        field: "platform_send_time".to_owned(),
+        description: "must be at most 24 hours ago and at most 30 days ahead".to_owned(),
+    })
 }
 
 fn listed(slugs: &[Slug]) -> String {

@@ -90,5 +90,6 @@ pub fn answer_of(choice: &Choice, touch: &Touch, full: bool) -> SendAnswer {
         send_at: choice.send_at,
         prediction: choice.prediction.clone(),
         table: full.then(|| choice.table.clone()),
+        would_have: None,
     }
 }

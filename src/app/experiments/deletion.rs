@@ -47,6 +47,8 @@ impl App {
                 .await?;
             self.delete_prefix(partition, key::send_plan_of(tenant, experiment.uid))
                 .await?;
+            self.delete_prefix(partition, key::shadow_of(tenant, experiment.uid))
+                .await?;
             let is_planned = |key: &[u8]| {
                 key::parse::planned(key)
                     .is_some_and(|(_, of, id)| of == tenant && id.experiment == experiment.uid)

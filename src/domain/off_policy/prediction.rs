@@ -51,13 +51,22 @@ impl RunningMeans {
             .filter(|((_, target), _)| **target > 0.0)
             .map(|((_, target), logged)| target * target / logged)
             .sum::<f64>();
+        // Without all of the policy's probabilities there is no prediction of its value: then scores are those of IPS.
+        let is_whole = (sample.target.iter().sum::<f64>() - 1.0).abs() < 1e-6;
+        let predicted = |action: usize| {
+            if is_whole {
+                self.predicted(action)
+            } else {
+                0.0
+            }
+        };
         Choice {
             reward: sample.reward,
             logged: sample.propensity,
             target: sample.target.get(sample.action).copied().unwrap_or(0.0),
-            predicted: self.predicted(sample.action),
+            predicted: predicted(sample.action),
             predicted_value: targets()
-                .map(|(action, target)| target * self.predicted(action))
+                .map(|(action, target)| target * predicted(action))
                 .sum(),
             mean_square_weight: (known && mean_square_weight > 0.0).then_some(mean_square_weight),
         }

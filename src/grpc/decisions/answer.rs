@@ -1,10 +1,11 @@
 //! Decisions on the wire, with a sentence that says why.
 use jiff::Timestamp;
 
-use crate::app::{Decided, Predicted, SendAnswer, ZoneSource};
+use crate::app::{Decided, Predicted, SendAnswer, WouldHave, ZoneSource};
 use crate::domain::civil::Zone;
 use crate::domain::decide::Reason;
 use crate::domain::experiment::Experiment;
+use crate::domain::name::VariantIndex;
 use crate::domain::recipient::DoNotSend;
 use crate::domain::send_time::{Level, Prediction};
 use crate::domain::snapshot::{ChoiceLevel, Table};
@@ -71,7 +72,33 @@ fn sending(frame: wire::Decision, decided: &Decided, answer: &SendAnswer) -> wir
             .map(|table| ranking(experiment, table))
             .unwrap_or_default(),
         explanation,
+        shadow: answer
+            .would_have
+            .map(|would_have| shadow(experiment, answer.variant, would_have)),
         ..frame
+    }
+}
+
+fn shadow(
+    experiment: &Experiment,
+    platform: VariantIndex,
+    would_have: WouldHave,
+) -> wire::ShadowDecision {
+    let variant = would_have
+        .variant
+        .and_then(|index| experiment.variant(index));
+    wire::ShadowDecision {
+        send: would_have.variant.is_some(),
+        do_not_send_reason: would_have
+            .refusal
+            .map_or(wire::DoNotSendReason::Unspecified, do_not_send)
+            .into(),
+        variant: variant
+            .map(|variant| variant.id.to_string())
+            .unwrap_or_default(),
+        send_time: would_have.send_at.map(timestamp),
+        propensity: would_have.propensity,
+        agrees: would_have.variant == Some(platform),
     }
 }
 
@@ -196,6 +223,10 @@ fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
             "The recipient's record cannot be read: variant {variant} was drawn as for somebody unknown, and not recorded"
         ),
         Reason::Sticky => format!("The recipient was given variant {variant} before and keeps it"),
+        Reason::Shadow { agrees } => format!(
+            "In shadow mode the platform sends variant {variant}; hermod would have chosen {}",
+            if agrees { "the same" } else { "otherwise" }
+        ),
     };
     let local = time.zone.local_time(time.at);
     let clock = format!(
@@ -263,6 +294,7 @@ fn reason(reason: Reason) -> wire::DecisionReason {
         Reason::NoConsent => wire::DecisionReason::NoConsent,
         Reason::Fallback => wire::DecisionReason::Fallback,
         Reason::Sticky => wire::DecisionReason::Sticky,
+        Reason::Shadow { .. } => wire::DecisionReason::Shadow,
     }
 }
 
@@ -274,6 +306,7 @@ fn reason_word(reason: Reason) -> &'static str {
         Reason::NoConsent => "no_consent",
         Reason::Fallback => "fallback",
         Reason::Sticky => "sticky",
+        Reason::Shadow { .. } => "shadow",
     }
 }
 

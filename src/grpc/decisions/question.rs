@@ -1,7 +1,7 @@
 //! Requests for decisions: checked, and turned into questions.
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::{AppError, Constraints, DecideRequest, PredictRequest};
+use crate::app::{AppError, Constraints, DecideRequest, PlatformChoice, PredictRequest};
 use crate::domain::experiment::VARIANTS_MAX;
 use crate::domain::name::{Slug, TenantId};
 use crate::domain::send_time::Goal;
@@ -22,9 +22,12 @@ pub fn decide(tenant: TenantId, request: wire::DecideRequest) -> Result<DecideRe
         eligible_variants,
         validate_only,
         view,
+        platform_variant_id,
+        platform_send_time,
     } = request;
     let mut checks = Checks::default();
     let experiment = checks.experiment("experiment", &experiment);
+    let platform_send_at = checks.instant("platform_send_time", platform_send_time);
     let request = DecideRequest {
         tenant,
         experiment: placeholder(&experiment),
@@ -36,6 +39,7 @@ pub fn decide(tenant: TenantId, request: wire::DecideRequest) -> Result<DecideRe
         constraints: constraints(&mut checks, "constraints", wire_constraints),
         send_at: None,
         eligible: eligible(&mut checks, eligible_variants),
+        platform: platform(&mut checks, &platform_variant_id, platform_send_at),
         validate_only,
         full: is_full(&mut checks, view),
     };
@@ -61,6 +65,7 @@ pub fn choose_variant(
         validate_only,
         view,
         frequency_cap,
+        platform_variant_id,
     } = request;
     let mut checks = Checks::default();
     let experiment = checks.experiment("experiment", &experiment);
@@ -87,6 +92,7 @@ pub fn choose_variant(
         },
         send_at: Some(send_at),
         eligible: eligible(&mut checks, eligible_variants),
+        platform: platform(&mut checks, &platform_variant_id, Some(send_at)),
         validate_only,
         full: is_full(&mut checks, view),
     };
@@ -147,6 +153,16 @@ pub fn replay(request: wire::ReplayDecisionRequest) -> Result<String, AppError> 
 /// Stands in for a name that was refused, until the checks are finished and the request is refused as a whole.
 fn placeholder(experiment: &Option<Slug>) -> Slug {
     experiment.clone().unwrap_or_else(Slug::placeholder)
+}
+
+/// What the platform sends by itself; a time without a variant says nothing.
+fn platform(
+    checks: &mut Checks,
+    variant: &str,
+    send_at: Option<Timestamp>,
+) -> Option<PlatformChoice> {
+    let variant = checks.optional_slug("platform_variant_id", variant)?;
+    Some(PlatformChoice { variant, send_at })
 }
 
 fn eligible(checks: &mut Checks, ids: Vec<String>) -> Vec<Slug> {

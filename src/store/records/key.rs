@@ -25,6 +25,8 @@ pub const HOURS: &[u8] = b"h";
 pub const ARRIVALS: &[u8] = b"l";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
+/// Prefix of all tallies of shadow mode.
+pub const SHADOWS: &[u8] = b"x";
 /// Prefix of all logged decisions.
 pub const DECISIONS: &[u8] = b"d";
 /// Prefix of all outcomes of logged decisions.
@@ -140,6 +142,20 @@ pub fn individuality(tenant: TenantId) -> Vec<u8> {
     tenant_key(INDIVIDUALITIES, tenant)
 }
 
+/// All tallies of shadow mode of an experiment.
+pub fn shadow_of(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(SHADOWS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
+/// A variant's tally of shadow mode.
+pub fn shadow(tenant: TenantId, experiment: ExperimentUid, variant: VariantIndex) -> Vec<u8> {
+    let mut key = shadow_of(tenant, experiment);
+    key.extend_from_slice(&variant.0.to_be_bytes());
+    key
+}
+
 /// A decision in the log: by time first, so that what is past its time lies in front.
 pub fn decision(at: LoggedAt) -> Vec<u8> {
     logged(DECISIONS, at)
@@ -249,6 +265,18 @@ pub mod parse {
                 lane: lane_of(lane)?,
             })
         }
+    }
+
+    /// A tally's key.
+    pub fn shadow(key: &[u8]) -> Option<(TenantId, ExperimentUid, VariantIndex)> {
+        let mut parts = Parts(key.strip_prefix(SHADOWS)?);
+        let tenant = parts.tenant()?;
+        let experiment = ExperimentUid(u64::from_be_bytes(parts.take()?));
+        Some((
+            tenant,
+            experiment,
+            VariantIndex(u16::from_be_bytes(parts.take()?)),
+        ))
     }
 
     /// A logged decision's key, or its outcome's.

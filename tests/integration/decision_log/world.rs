@@ -178,6 +178,7 @@ impl World {
             } else {
                 Vec::new()
             },
+            platform: None,
             validate_only: false,
             full: random.random_bool(0.1),
         }
