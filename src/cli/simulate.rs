@@ -14,6 +14,8 @@ mod holdout;
 mod lai_robbins;
 mod off_policy;
 mod planner;
+mod proxy;
+mod value;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -58,6 +60,8 @@ enum Scenario {
     LaiRobbins(lai_robbins::Args),
     ChapelleLi(chapelle_li::Args),
     Google(google::Args),
+    Proxy(proxy::Args),
+    Value(value::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -88,6 +92,8 @@ impl Scenario {
             Self::LaiRobbins(args) => lai_robbins::run(args),
             Self::ChapelleLi(args) => chapelle_li::run(args),
             Self::Google(args) => google::run(args),
+            Self::Proxy(args) => proxy::run(args),
+            Self::Value(args) => value::run(args),
         }
     }
 }

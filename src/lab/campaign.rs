@@ -38,7 +38,7 @@ pub fn campaign_settings(objective: Objective, planned_sends: u64) -> Settings {
         guardrails: Guardrails::default(),
         probation: Probation::default(),
         utility: Utility::default(),
-        open_proxy: true,
+        open_proxy: false,
         exploration_share: 0.0,
         capacity: None,
         shadow: false,

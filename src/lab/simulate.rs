@@ -7,12 +7,15 @@ pub mod blast;
 pub mod chapelle_li;
 pub mod delay;
 pub mod forecast;
+pub mod funnel;
 pub mod google;
 pub mod guardrail;
 pub mod holdout;
 pub mod lai_robbins;
 pub mod off_policy;
 pub mod planner;
+pub mod proxy;
+pub mod value;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 14] = [
     blast::SCENARIO,
     delay::SCENARIO,
     off_policy::SCENARIO,
@@ -37,4 +40,6 @@ pub const SCENARIOS: [Scenario; 12] = [
     lai_robbins::SCENARIO,
     chapelle_li::SCENARIO,
     google::SCENARIO,
+    proxy::SCENARIO,
+    value::SCENARIO,
 ];

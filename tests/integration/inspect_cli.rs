@@ -57,7 +57,7 @@ fn new_experiment() -> NewExperiment {
             guardrails: Guardrails::default(),
             probation: Probation::default(),
             utility: Utility::default(),
-            open_proxy: true,
+            open_proxy: false,
             exploration_share: 0.0,
             capacity: None,
             shadow: false,

@@ -274,7 +274,7 @@ fn an_experiment_is_read_as_it_was_written() {
         guardrails: Guardrails::default(),
         probation: Probation::default(),
         utility: Utility::default(),
-        open_proxy: true,
+        open_proxy: false,
         exploration_share: 0.0,
         capacity: None,
         shadow: false,

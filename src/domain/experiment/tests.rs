@@ -35,7 +35,7 @@ pub(crate) fn campaign(variants: usize) -> Experiment {
             guardrails: Guardrails::default(),
             probation: Probation::default(),
             utility: Utility::default(),
-            open_proxy: true,
+            open_proxy: false,
             exploration_share: 0.0,
             capacity: None,
             shadow: false,

@@ -93,7 +93,7 @@ pub fn settings(
         guardrails: options::guardrails(checks, guardrails),
         probation: options::probation(checks, probation),
         utility: options::utility(checks, utility),
-        open_proxy: open_proxy.unwrap_or(true),
+        open_proxy: open_proxy.unwrap_or(false),
         exploration_share,
         capacity: sender_capacity.map(|capacity| options::capacity(checks, capacity)),
         shadow,

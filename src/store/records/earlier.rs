@@ -115,7 +115,7 @@ impl From<SettingsV1> for Settings {
             guardrails: Guardrails::default(),
             probation: Probation::default(),
             utility: Utility::default(),
-            open_proxy: true,
+            open_proxy: false,
             // Nobody agreed to random times when it was created.
             exploration_share: 0.0,
             capacity: None,
