@@ -13,6 +13,7 @@ mod api_feedback;
 mod api_health;
 mod api_histories;
 mod api_journey;
+mod api_objectives;
 mod api_operations;
 mod api_planning;
 mod api_privacy;
