@@ -10,6 +10,11 @@ async fn played(server: &Running, objective: Objective) -> wire::ExperimentResul
         policy: Some(wire::Policy {
             policy: Some(wire::policy::Policy::Uniform(wire::UniformPolicy {})),
         }),
+        // The objective is to judge, not the guardrail.
+        guardrails: Some(wire::Guardrails {
+            complaint_rate_max: Some(1.0),
+            ..Default::default()
+        }),
         ..subject_lines()
     };
     let dear = experiment.variants[0].variant_id.clone();
