@@ -2,6 +2,7 @@
 //!
 //! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
 mod alerts;
+mod chronotypes;
 mod clock;
 mod curves;
 mod decision_log;
@@ -197,7 +198,7 @@ impl App {
             .into_iter()
             .filter(|live| live.refresh(now, &expected))
             .count();
-        if let Some(model) = self.hours.refreshed_model(now, &self.model.load()) {
+        if let Some(model) = self.hours.refreshed_model(now) {
             self.model.store(Arc::new(model));
         }
         if changed > 0 {

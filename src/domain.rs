@@ -44,6 +44,7 @@ pub mod shape;
 pub mod snapshot;
 pub mod standing;
 pub mod timeline;
+pub mod timing;
 pub mod token;
 pub mod uplift;
 pub mod value_remaining;

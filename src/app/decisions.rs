@@ -8,11 +8,12 @@ use jiff::Timestamp;
 
 use crate::domain::cell::Lane;
 use crate::domain::civil::Zone;
-use crate::domain::decide::{Choice, Question, Reason, Timing, Verdict, decide};
+use crate::domain::decide::{Allowed, Choice, Question, Reason, Timing, Verdict, decide};
 use crate::domain::decision_log::Place;
 use crate::domain::experiment::TrialOn;
 use crate::domain::name::Slug;
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient, Touch};
+use crate::domain::send_time::Segments;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::DecisionToken;
 use crate::store::StoreError;
@@ -103,7 +104,10 @@ impl App {
         for _ in 0..TRIES_MAX {
             let snapshot = live.snapshot();
             let now = self.now();
-            let mut resolved = resolve(request, &snapshot, now)?;
+            let mut resolved = Resolved {
+                campaign_level: live.campaign_level(),
+                ..resolve(request, &snapshot, now)?
+            };
             capacity::close_full_hours(&live, &mut resolved.window);
             let start = self.start(address, now).await?;
             if let Some(decided) = self
@@ -179,6 +183,7 @@ impl App {
             frequency_cap: resolved.frequency_cap,
             transactional: resolved.transactional,
             allowed,
+            campaign_level: resolved.campaign_level,
             want_candidates: request.full,
         };
         refuse_foreign_retry(&start.recipient, &snapshot.experiment, resolved.request)?;
@@ -237,7 +242,8 @@ impl App {
                     Reason::Fallback
                 };
                 let choice = Choice { reason, ..*choice };
-                let touch = touch_of(&choice, snapshot, question, resolved);
+                let measurable = start.recipient.opens.are_measurable(question.now);
+                let touch = touch_of(&choice, snapshot, question, resolved, measurable);
                 let answer = answer_of(&choice, &touch, request.full);
                 if !recorded {
                     return Ok(Some(asked.fresh(Ok(answer), String::new())));
@@ -326,6 +332,7 @@ impl App {
                         ..touch.basis
                     },
                     send_at: instant(touch.planned_at_ms),
+                    time_propensity: touch.timing.propensity,
                     prediction: None,
                     table: None,
                     would_have: None,
@@ -338,5 +345,16 @@ impl App {
             repeated: true,
             ..asked.fresh(answer, token)
         }
+    }
+}
+
+/// The segments that consent to timing lets count.
+pub(super) fn timing_segments(allowed: Allowed, recipient: &Recipient) -> Segments<'_> {
+    if allowed.timing < ConsentLevel::Segment {
+        return Segments::default();
+    }
+    Segments {
+        asked: None,
+        known: &recipient.segments,
     }
 }

@@ -18,7 +18,9 @@ use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assembl
 use crate::domain::name::{ExperimentUid, VariantIndex};
 use crate::domain::sample_ratio::SampleRatio;
 use crate::domain::send_plan::SendPlan;
-use crate::domain::send_time::{EveryoneCurve, Individuality, Parameters, SendTimeModel};
+use crate::domain::send_time::{
+    Chronotypes, EveryoneCurve, Individuality, Parameters, SendTimeModel, learned_interest,
+};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::snapshot::Table;
 use crate::domain::timeline::HourCounts;
@@ -52,6 +54,7 @@ pub struct TenantHours {
 struct HoursState {
     hours: BTreeMap<(i32, HourOfWeek), HourActivity>,
     individuality: Individuality,
+    chronotypes: Chronotypes,
     dirty: bool,
     learned_at_ms: Option<i64>,
 }
@@ -295,12 +298,16 @@ impl TenantHours {
         self.state().individuality.merge(part);
     }
 
+    /// Puts newly fitted chronotypes in service with the next model.
+    pub fn set_chronotypes(&self, chronotypes: Chronotypes) {
+        let mut state = self.state();
+        state.chronotypes = chronotypes;
+        state.learned_at_ms = None;
+        state.dirty = true;
+    }
+
     /// The model learned from the present sums, if they changed and the last one is old enough.
-    pub fn refreshed_model(
-        &self,
-        now: Timestamp,
-        current: &SendTimeModel,
-    ) -> Option<SendTimeModel> {
+    pub fn refreshed_model(&self, now: Timestamp) -> Option<SendTimeModel> {
         let mut state = self.state();
         let recent = state
             .learned_at_ms
@@ -313,16 +320,22 @@ impl TenantHours {
             return None;
         }
         state.learned_at_ms = Some(now.as_millisecond());
-        let sums = assemble(state.settled(), &current.freshness, now);
-        let kappa = state.individuality.kappa(&Parameters::default());
+        let assembled = assemble(state.settled(), now);
+        let interest = learned_interest(&assembled);
+        let sums = assembled.sums(interest);
+        let chronotypes = state.chronotypes.clone();
+        let learned = || state.individuality.kappa(&Parameters::default());
         let parameters = Parameters {
-            kappa,
+            kappa: chronotypes.kappa.unwrap_or_else(learned),
             ..Parameters::default()
         };
+        let everyone = EveryoneCurve::learned(&sums);
         Some(SendTimeModel {
-            everyone: EveryoneCurve::learned(&sums),
-            freshness: current.freshness,
+            kinds: chronotypes.on(&everyone),
+            everyone,
+            freshness: interest.curve(),
             parameters,
+            chronotypes,
         })
     }
 }
@@ -349,7 +362,7 @@ mod tests {
             part,
         });
         let now = Timestamp::from_second(sent_at.as_second() + days * 86_400).unwrap();
-        hours.refreshed_model(now, &SendTimeModel::default())
+        hours.refreshed_model(now)
     }
 
     #[test]

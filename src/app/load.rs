@@ -32,6 +32,7 @@ impl App {
             self.load_sums(partition, &mut sums, &mut report).await?;
             self.load_hours(partition, &mut report).await?;
         }
+        self.load_chronotypes().await?;
         report.experiments = experiments.len();
         let now = self.now();
         for (tenant, experiment) in experiments {

@@ -20,6 +20,8 @@ pub enum MaintenanceStep {
     Oversee,
     /// Sees whether many answers were given as for somebody unknown.
     CheckFallbacks,
+    /// Fits chronotypes to a sample of the recipients.
+    Chronotypes,
 }
 
 /// What one round of maintenance did.
@@ -41,11 +43,12 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Fold,
         Self::PruneDecisionLog,
         Self::Oversee,
         Self::CheckFallbacks,
+        Self::Chronotypes,
     ];
 
     /// Its name, for logs and metrics.
@@ -55,6 +58,7 @@ impl MaintenanceStep {
             Self::PruneDecisionLog => "prune_decision_log",
             Self::Oversee => "oversee",
             Self::CheckFallbacks => "check_fallbacks",
+            Self::Chronotypes => "chronotypes",
         }
     }
 
@@ -65,6 +69,7 @@ impl MaintenanceStep {
             Self::PruneDecisionLog => 10_000,
             Self::Oversee => 5_000,
             Self::CheckFallbacks => 60_000,
+            Self::Chronotypes => 24 * 3_600_000,
         }
     }
 }
@@ -112,6 +117,7 @@ impl App {
             MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
             MaintenanceStep::Oversee => self.oversee().await,
             MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
+            MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
         }
     }
 }

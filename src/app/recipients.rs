@@ -15,6 +15,7 @@ use crate::domain::name::{ExperimentUid, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Consent, ConsentLevel, Recipient, Suppression};
 use crate::domain::send_time::{Portrait, SendTimeModel};
 
+use super::decisions::timing_segments;
 use super::writes::{Effects, TRIES_MAX};
 use super::{App, AppError, Kind};
 
@@ -114,7 +115,7 @@ impl App {
         let model: Arc<SendTimeModel> = self.model.load_full();
         let allowed = self.allowed(&recipient.consent);
         let profile = (allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);
-        let portrait = model.portrait(profile, as_of);
+        let portrait = model.portrait(profile, timing_segments(allowed, &recipient), as_of);
         let known = |uid| {
             self.registry
                 .by_uid(tenant, uid)
@@ -213,6 +214,7 @@ impl App {
         if allowed.timing < ConsentLevel::Individual {
             recipient.activity = Default::default();
             recipient.active_hours = Default::default();
+            recipient.opens = Default::default();
             recipient
                 .touches
                 .iter_mut()
@@ -228,7 +230,6 @@ impl App {
         effects: &mut Effects,
         now: Timestamp,
     ) -> Vec<ErasedAmount> {
-        let freshness = self.model.load().freshness;
         let mut amounts: BTreeMap<(ExperimentUid, VariantIndex), ErasedAmount> = BTreeMap::new();
         for touch in std::mem::take(&mut recipient.touches) {
             recipient.forgotten_until_ms = recipient.forgotten_until_ms.max(touch.decided_at_ms);
@@ -243,8 +244,8 @@ impl App {
                 before: Some(&touch),
                 after: None,
             };
-            effects.of_touch(change, Some(&experiment), &freshness, now);
-            change.apply_to_profile(&mut recipient.activity, &freshness);
+            effects.of_touch(change, Some(&experiment), now);
+            change.apply_to(&mut recipient.activity, &mut recipient.opens);
             let amount = amounts
                 .entry((touch.experiment, variant))
                 .or_insert_with(|| ErasedAmount {

@@ -14,6 +14,7 @@ use crate::domain::name::{ExperimentUid, Slug, TenantId};
 use crate::domain::oversight::Oversight;
 use crate::domain::posterior::Prior;
 use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
+use crate::domain::timing::CampaignLevel;
 
 use super::curves::{Curves, Delays};
 use super::ledger::Sums;
@@ -25,6 +26,9 @@ const STALE_MS: i64 = 30_000;
 const RATES_INTERVAL_MS: i64 = 60_000;
 /// Effective trials from which on an experiment's rate counts.
 const RATE_TRIALS_MIN: f64 = 1_000.0;
+
+/// Mails at the tenant's rate that an experiment's own rate is shrunk by when it is compared with the others.
+const LEVEL_TRIALS: f64 = 500.0;
 
 /// An experiment in service.
 pub struct Live {
@@ -38,6 +42,8 @@ pub struct Live {
     version: AtomicU64,
     oversight: Mutex<Oversight>,
     checked_version: AtomicU64,
+    /// Bits of how often it is opened over how often the tenant's experiments are.
+    opened_over_all: AtomicU64,
 }
 
 /// All experiments in service.
@@ -88,6 +94,7 @@ impl Live {
             version: AtomicU64::new(1),
             oversight: Mutex::default(),
             checked_version: AtomicU64::new(0),
+            opened_over_all: AtomicU64::new(1.0_f64.to_bits()),
         }
     }
 
@@ -115,6 +122,11 @@ impl Live {
     /// What answers decisions now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// How often the campaign is opened over how often the tenant's are, as last learned.
+    pub fn campaign_level(&self) -> CampaignLevel {
+        CampaignLevel::nearest(f64::from_bits(self.opened_over_all.load(Ordering::Acquire)))
     }
 
     /// The experiment as configured now.
@@ -314,11 +326,40 @@ impl Registry {
                 *sum = (sum.0 + rate.clamp(1e-4, 0.99), sum.1 + 1.0);
             }
         }
+        self.learn_levels(now);
         let by_objective = sums.into_iter().map(|(of, (sum, count))| (of, sum / count));
         *rates = Rates {
             by_objective: by_objective.collect(),
             learned_at_ms: Some(now_ms),
         };
+    }
+}
+
+impl Registry {
+    /// Learns how often each experiment is opened over how often its tenant's are: `(S + kappa p) / (n + kappa) / p`, p the tenant's rate.
+    fn learn_levels(&self, now: Timestamp) {
+        let curve = default_curve(Objective::Open);
+        let opened: Vec<(Arc<Live>, f64, f64)> = self
+            .lives()
+            .into_iter()
+            .map(|live| {
+                let (trials, opens) = live.sums().overall(Objective::Open, &curve, now);
+                (live, trials, opens)
+            })
+            .collect();
+        let mut tenants: HashMap<TenantId, (f64, f64)> = HashMap::new();
+        for (live, trials, opens) in &opened {
+            let sum = tenants.entry(live.tenant).or_default();
+            *sum = (sum.0 + trials, sum.1 + opens);
+        }
+        for (live, trials, opens) in opened {
+            let (all_trials, all_opens) = tenants.get(&live.tenant).copied().unwrap_or_default();
+            let rate = all_opens / all_trials;
+            let level = (opens + LEVEL_TRIALS * rate) / (trials + LEVEL_TRIALS) / rate;
+            let level = if level.is_finite() { level } else { 1.0 };
+            live.opened_over_all
+                .store(level.to_bits(), Ordering::Release);
+        }
     }
 }
 

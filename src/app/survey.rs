@@ -12,7 +12,7 @@ use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Individuality, SendTimeModel};
+use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::{self, LastUid, Record, StoreIdentity};
@@ -70,6 +70,7 @@ impl Survey {
             HourActivity::KIND => checked::<HourActivity>(value)?,
             Individuality::KIND => checked::<Individuality>(value)?,
             PlannedSends::KIND => checked::<PlannedSends>(value)?,
+            Chronotypes::KIND => checked::<Chronotypes>(value)?,
             LastUid::KIND => checked::<LastUid>(value)?,
             LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
             LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,

@@ -9,7 +9,6 @@ use crate::domain::contribution::Change as TouchChange;
 use crate::domain::decide::Choice;
 use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
-use crate::domain::freshness::FreshnessCurve;
 use crate::domain::hour_activity::HourDelta;
 use crate::domain::name::{ExperimentUid, RecipientKey, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Recipient, Touch};
@@ -66,12 +65,11 @@ impl Effects {
         &mut self,
         change: TouchChange<'_>,
         experiment: Option<&Experiment>,
-        freshness: &FreshnessCurve,
         now: Timestamp,
     ) {
         self.cells
             .extend(change.cells(experiment.and_then(Experiment::half_life_hours), now));
-        self.hours.extend(change.everyone(freshness));
+        self.hours.extend(change.everyone());
         if let Some(experiment) = experiment {
             let arrivals = change.arrivals(experiment.half_life_hours(), now);
             let of_experiment = arrivals.map(|part| (experiment.uid, part));

@@ -16,6 +16,7 @@ mod off_policy;
 mod planner;
 mod proxy;
 mod value;
+mod send_time;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -62,6 +63,7 @@ enum Scenario {
     Google(google::Args),
     Proxy(proxy::Args),
     Value(value::Args),
+    SendTime(send_time::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -94,6 +96,7 @@ impl Scenario {
             Self::Google(args) => google::run(args),
             Self::Proxy(args) => proxy::run(args),
             Self::Value(args) => value::run(args),
+            Self::SendTime(args) => send_time::run(args),
         }
     }
 }

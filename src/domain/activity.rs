@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::civil::LocalHour;
 use super::freshness::ExposureVector;
 
+pub mod machine;
 pub mod tenant;
 
+pub use machine::OpenShares;
 pub use tenant::TenantActivity;
 
 /// After this time an amount counts half; also the distance of two landmarks.

@@ -4,15 +4,16 @@
 //! reclassification, a corrected send time or an erasure alike.
 use jiff::Timestamp;
 
-use crate::domain::activity::ActivityProfile;
+use crate::domain::activity::{ActivityProfile, OpenShares};
 use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::{Cell, CellDelta, HOUR_MS, Lane, Trial};
 use crate::domain::civil::{HourOfWeek, LocalHour, LocalTime};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::Objective;
-use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
+use crate::domain::freshness::{AGE_HOURS_MAX, ExposureVector, Waiting};
 use crate::domain::hour_activity::{HourActivity, HourDelta, day_of, interest_left};
 use crate::domain::recipient::{Answer, Response, Touch};
+use crate::domain::timing::TouchTiming;
 
 /// A touch before and after a change; none where there was or will be no touch.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +35,19 @@ struct Outcome {
     value_square: f64,
 }
 
+/// What a touch adds to the person's own record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Own {
+    hours: Option<Hours>,
+    open: Option<(f64, Timestamp)>,
+}
+
 /// What a touch adds to hours of activity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Hours {
     sent_at: Timestamp,
     waiting: Waiting,
+    timing: TouchTiming,
     /// The response that counts: its weight, age in hours and local hour.
     response: Option<(f64, f64, Timestamp, LocalHour)>,
 }
@@ -92,26 +101,28 @@ impl Change<'_> {
         (!change.is_empty()).then_some(change)
     }
 
-    /// Applies the change to the person's own hours.
-    pub fn apply_to_profile(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
-        let hours =
-            |touch: Option<&Touch>| touch.filter(|t| t.exposure_recorded).and_then(Hours::of);
-        let (before, after) = (hours(self.before), hours(self.after));
+    /// Applies the change to the person's own hours and to the shares of machines and person in the opens.
+    pub fn apply_to(&self, profile: &mut ActivityProfile, opens: &mut OpenShares) {
+        let own = |touch: Option<&Touch>| touch.filter(|t| t.exposure_recorded).map(Own::of);
+        let (before, after) = (own(self.before), own(self.after));
         if before == after {
             return;
         }
         if let Some(before) = before {
-            before.take_from(profile, freshness);
+            before.take_from(profile, opens);
         }
         if let Some(after) = after {
-            after.add_to(profile, freshness);
+            after.add_to(profile, opens);
         }
     }
 
     /// The changes to everybody's hours.
-    pub fn everyone(&self, freshness: &FreshnessCurve) -> Vec<HourDelta> {
-        let hours =
-            |touch: Option<&Touch>| touch.filter(|t| t.everyone_recorded).and_then(Hours::of);
+    pub fn everyone(&self) -> Vec<HourDelta> {
+        let hours = |touch: Option<&Touch>| {
+            touch
+                .filter(|t| t.everyone_recorded && t.measurable)
+                .and_then(Hours::of)
+        };
         let (before, after) = (hours(self.before), hours(self.after));
         if before == after {
             return Vec::new();
@@ -119,7 +130,7 @@ impl Change<'_> {
         let parts = [(before, -1.0), (after, 1.0)].into_iter();
         parts
             .filter_map(|(hours, times)| Some((hours?, times)))
-            .flat_map(|(hours, times)| hours.everyone(freshness, times))
+            .flat_map(|(hours, times)| hours.everyone(times))
             .collect()
     }
 }
@@ -161,7 +172,12 @@ impl Outcome {
         let weight = |response: Option<Response>| response.map_or(0.0, |r| r.weight.get());
         let has = |kind| f64::from(u8::from(touch.has(kind)));
         Self {
-            open: weight(touch.open),
+            // Opens of somebody whose mail a machine opens count in neither trials nor successes.
+            open: if touch.measurable {
+                weight(touch.open)
+            } else {
+                0.0
+            },
             click: weight(touch.click),
             conversion: has(EventKind::Converted),
             harm: [
@@ -220,15 +236,52 @@ impl Outcome {
     }
 }
 
+// === impl Own ===
+
+impl Own {
+    fn of(touch: &Touch) -> Self {
+        let open = touch.open.and_then(|open| {
+            Some((
+                open.weight.get(),
+                Timestamp::from_millisecond(open.at_ms).ok()?,
+            ))
+        });
+        Self {
+            hours: Hours::of(touch),
+            open,
+        }
+    }
+
+    fn add_to(&self, profile: &mut ActivityProfile, opens: &mut OpenShares) {
+        if let Some(hours) = self.hours {
+            hours.add_to(profile);
+        }
+        if let Some((human, at)) = self.open {
+            opens.record(at, human);
+        }
+    }
+
+    fn take_from(&self, profile: &mut ActivityProfile, opens: &mut OpenShares) {
+        if let Some(hours) = self.hours {
+            hours.take_from(profile);
+        }
+        if let Some((human, at)) = self.open {
+            opens.take_back(at, human);
+        }
+    }
+}
+
 // === impl Hours ===
 
 impl Hours {
-    /// The hours of a touch whose trial has begun; the stronger of open and click counts, the earlier if they are equal.
+    /// The hours of a touch whose trial has begun; the stronger of open and click counts, the earlier if they are equal, and only the
+    /// click where opens cannot be measured.
     fn of(touch: &Touch) -> Option<Self> {
         if !touch.trial_counted || !touch.sends() {
             return None;
         }
-        let responses = [touch.open, touch.click].into_iter().flatten();
+        let open = touch.open.filter(|_| touch.measurable);
+        let responses = [open, touch.click].into_iter().flatten();
         let strongest = responses.max_by_key(|response| (response.weight, -response.at_ms));
         let hour = |index: u8| HourOfWeek::new(index).map(HourOfWeek::local_hour);
         let sent = LocalTime {
@@ -252,8 +305,17 @@ impl Hours {
         Some(Self {
             sent_at: Timestamp::from_millisecond(touch.send_at_ms).ok()?,
             waiting,
+            timing: TouchTiming {
+                propensity: 0.0,
+                ..touch.timing
+            },
             response,
         })
+    }
+
+    /// Exposure of a stretch of waiting under the fading that was believed then.
+    fn exposure(&self, waiting: Waiting) -> ExposureVector {
+        self.timing.interest.curve().exposure(waiting)
     }
 
     /// The stretch that no longer waited, because it had been opened.
@@ -264,35 +326,32 @@ impl Hours {
         }
     }
 
-    fn add_to(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
-        profile.record_exposure(self.sent_at, &freshness.exposure(self.waiting), 1.0);
+    fn add_to(&self, profile: &mut ActivityProfile) {
+        let level = self.timing.campaign_level.get();
+        profile.record_exposure(self.sent_at, &self.exposure(self.waiting), level);
         if let Some((weight, age_hours, at, hour)) = self.response {
-            profile.take_back_exposure(
-                self.sent_at,
-                &freshness.exposure(self.beyond(age_hours)),
-                weight,
-            );
+            let beyond = self.exposure(self.beyond(age_hours));
+            profile.take_back_exposure(self.sent_at, &beyond, weight * level);
             profile.record_open(at, hour, weight);
         }
     }
 
-    fn take_from(&self, profile: &mut ActivityProfile, freshness: &FreshnessCurve) {
+    fn take_from(&self, profile: &mut ActivityProfile) {
+        let level = self.timing.campaign_level.get();
         if let Some((weight, age_hours, at, hour)) = self.response {
+            let beyond = self.exposure(self.beyond(age_hours));
             profile.take_back_open(at, hour, weight);
-            profile.record_exposure(
-                self.sent_at,
-                &freshness.exposure(self.beyond(age_hours)),
-                weight,
-            );
+            profile.record_exposure(self.sent_at, &beyond, weight * level);
         }
-        profile.take_back_exposure(self.sent_at, &freshness.exposure(self.waiting), 1.0);
+        profile.take_back_exposure(self.sent_at, &self.exposure(self.waiting), level);
     }
 
-    fn everyone(&self, freshness: &FreshnessCurve, times: f64) -> Vec<HourDelta> {
+    fn everyone(&self, times: f64) -> Vec<HourDelta> {
+        let level = self.timing.campaign_level.get();
         let day = day_of(self.sent_at);
         let sent = HourActivity {
             as_of_ms: self.sent_at.as_millisecond(),
-            sends: times,
+            sends: times * level,
             ..HourActivity::default()
         };
         let mut deltas = vec![HourDelta {
@@ -301,7 +360,7 @@ impl Hours {
             part: sent,
         }];
         if let Some((weight, age_hours, at, hour)) = self.response {
-            let cut_off = interest_left(freshness, age_hours).map(|left| left * weight * times);
+            let cut_off = interest_left(age_hours).map(|left| left * weight * level * times);
             let part = HourActivity {
                 as_of_ms: at.as_millisecond(),
                 observed: weight * times,

@@ -15,9 +15,12 @@ use crate::domain::name::VariantIndex;
 use crate::domain::recipient::{
     Answer, Basis, ConsentLevel, DoNotSend, Recipient, Suppression, Touch,
 };
-use crate::domain::send_time::{Goal, PredictRequest, Prediction, SendTimeModel};
+use crate::domain::send_time::{
+    Exploration, Goal, PredictRequest, Prediction, Segments, SendTimeModel,
+};
 use crate::domain::send_window::SendWindow;
 use crate::domain::snapshot::{ChoiceLevel, Snapshot, Table};
+use crate::domain::timing::CampaignLevel;
 
 /// Everything a decision depends on, besides the recipient's record.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ pub struct Question<'a> {
     pub transactional: bool,
     /// What the person allows.
     pub allowed: Allowed,
+    /// How often the campaign is opened over how often the tenant's are.
+    pub campaign_level: CampaignLevel,
     /// Whether to list the hours of the window.
     pub want_candidates: bool,
 }
@@ -225,8 +230,15 @@ fn when(
         zone: question.zone,
         goal: Goal::OpenProbability,
         jitter: question.draws.jitter,
-        campaign_level: 1.0,
+        segments: segments(recipient, question),
+        campaign_level: question.campaign_level.get(),
         want_candidates: question.want_candidates,
+        exploration: Exploration {
+            share: question.snapshot.experiment.settings.exploration_share,
+            whether: question.draws.explore,
+            hour: question.draws.hour,
+            within: question.draws.jitter,
+        },
     };
     let prediction = question
         .model
@@ -240,7 +252,26 @@ fn when(
         .candidates(&clock)
         .find(|at| !is_capped(recipient, question, *at))
         .ok_or(DoNotSend::FrequencyCap)?;
+    // What the cap leaves was not chosen with any probability that is known.
+    let prediction = Prediction {
+        propensity: 0.0,
+        ..prediction
+    };
     Ok((first, Some(prediction)))
+}
+
+/// Segments count from that level of consent on.
+fn segments<'a>(recipient: &'a Recipient, question: &Question<'a>) -> Segments<'a> {
+    if question.allowed.timing < ConsentLevel::Segment {
+        return Segments::default();
+    }
+    let experiment = &question.snapshot.experiment;
+    Segments {
+        asked: question
+            .segment
+            .or_else(|| experiment.first_segment_of(&recipient.segments)),
+        known: &[],
+    }
 }
 
 /// Why a window has no candidate: rules alone, or because the hours that they leave are full.

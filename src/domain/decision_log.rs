@@ -15,6 +15,7 @@ use crate::domain::name::{ExperimentUid, RecipientKey, VariantIndex};
 use crate::domain::recipient::{Answer, Basis, DoNotSend, Touch};
 use crate::domain::send_time::SendTimeModel;
 use crate::domain::snapshot::{Candidate, ChoiceLevel, Rule, Snapshot, Table};
+use crate::domain::timing::CampaignLevel;
 
 mod compare;
 mod inputs;
@@ -227,6 +228,8 @@ impl LoggedDecision {
             frequency_cap: inputs.frequency_cap,
             transactional: inputs.transactional,
             allowed: inputs.allowed,
+            // Scales the value of all hours alike, so it decides nothing.
+            campaign_level: CampaignLevel::default(),
             want_candidates: false,
         };
         Ok(LoggedVerdict::of(&decide(&inputs.recipient(), &question)))

@@ -19,6 +19,10 @@ pub struct Draws {
     pub jitter: u64,
     /// Ties token and touch together.
     pub fingerprint: u64,
+    /// Decides whether the hour is drawn at random, to learn.
+    pub explore: u64,
+    /// Which hour that is.
+    pub hour: u64,
 }
 
 // === impl Seed ===
@@ -46,7 +50,8 @@ impl Seed {
         hasher
             .update(&occasion.to_le_bytes())
             .update(&attempt.to_le_bytes());
-        let mut bytes = [0; 24];
+        // The first words stay what they are when more are drawn: an extendable output.
+        let mut bytes = [0; 40];
         hasher.finalize_xof().fill(&mut bytes);
         let word = |at: usize| {
             bytes[at..at + 8]
@@ -59,6 +64,8 @@ impl Seed {
             variant: word(0),
             jitter: word(8),
             fingerprint: word(16),
+            explore: word(24),
+            hour: word(32),
         }
     }
 }

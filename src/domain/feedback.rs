@@ -13,6 +13,7 @@ use crate::domain::recipient::{
     Answer, Basis, Recipient, Response, Suppression, TOUCH_KEPT_MS, Touch,
 };
 use crate::domain::snapshot::ChoiceLevel;
+use crate::domain::timing::TouchTiming;
 use crate::domain::token::DecisionToken;
 
 /// An event may be this much before its decision: clocks differ.
@@ -80,6 +81,7 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
             choice_level: ChoiceLevel::Everyone,
             time_level: None,
         },
+        timing: TouchTiming::default(),
     }
 }
 

@@ -12,6 +12,15 @@ pub const AGE_HOURS_MAX: f64 = 720.0;
 /// Interest that is left out of exposures.
 const NEGLIGIBLE: f64 = 1e-5;
 
+/// The time constants of every curve that hermod learns or records with, hours: interest of the moment, and of the days after.
+const TAU_HOURS: [f64; 2] = [2.0, 40.0];
+/// Steps of an [`Interest`] up to 1.
+const INTEREST_STEPS: f64 = 200.0;
+
+/// How interest fades, as a touch remembers it: the share that fades within hours, in steps of 1/200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interest(u8);
+
 /// Why a freshness curve was refused.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum FreshnessError {
@@ -58,6 +67,36 @@ pub struct ExposureVector {
     pub by_weekday: [f64; 7],
 }
 
+// === impl Interest ===
+
+impl Default for Interest {
+    /// Half: the published delays, see [`FreshnessCurve::default`].
+    fn default() -> Self {
+        Self::nearest(0.5)
+    }
+}
+
+impl Interest {
+    /// The nearest step to a share; anything outside 0 to 1 is taken to the nearer end, NaN to 0.
+    pub fn nearest(share: f64) -> Self {
+        Self((share.clamp(0.0, 1.0) * INTEREST_STEPS).round() as u8)
+    }
+
+    /// The share that fades within hours.
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / INTEREST_STEPS
+    }
+
+    /// The curve it stands for.
+    pub fn curve(self) -> FreshnessCurve {
+        FreshnessCurve {
+            version: u32::from(self.0),
+            weights: [self.share(), 1.0 - self.share()],
+            tau_hours: TAU_HOURS,
+        }
+    }
+}
+
 // === impl FreshnessCurve ===
 
 impl Default for FreshnessCurve {
@@ -65,11 +104,7 @@ impl Default for FreshnessCurve {
     ///
     /// Within 0.05 of the open delays published by i-Emailer, MailerMailer and GetResponse (24, 53, 75 and 88 %).
     fn default() -> FreshnessCurve {
-        FreshnessCurve {
-            version: 0,
-            weights: [0.5, 0.5],
-            tau_hours: [2.0, 40.0],
-        }
+        Interest::default().curve()
     }
 }
 
@@ -92,6 +127,11 @@ impl FreshnessCurve {
             weights: weights.map(|w| w / sum),
             tau_hours,
         })
+    }
+
+    /// How a touch remembers this curve.
+    pub fn interest(&self) -> Interest {
+        Interest::nearest(self.weights[0])
     }
 
     /// The two exponentials as pairs of weight and time constant in hours.

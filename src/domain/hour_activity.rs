@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::activity::TenantActivity;
 use crate::domain::activity::tenant::TENANT_HALF_LIFE_DAYS;
 use crate::domain::civil::{HourOfWeek, LocalTime};
-use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Waiting};
+use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Interest, Waiting};
 
 /// What everybody did in one hour of the week, faded to one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,8 @@ pub struct HourActivity {
     pub active: f64,
     /// Mails sent in this hour.
     pub sends: f64,
-    /// Interest that responses in this hour cut off: the sum of `weight * w_j exp(-age / tau_j)` for both components of freshness.
+    /// Interest that responses in this hour cut off: the sum of `weight * exp(-age / tau_j)` for both time constants of freshness, so that
+    /// the curve's shares can be learned later.
     pub cut_off: [f64; 2],
 }
 
@@ -99,25 +100,54 @@ pub fn is_matured(day: i32, now: Timestamp) -> bool {
     day == SETTLED_DAY || day <= day_of(now) - MATURED_AFTER_DAYS
 }
 
-/// The interest left after `age_hours` in both components of freshness.
-pub fn interest_left(freshness: &FreshnessCurve, age_hours: f64) -> [f64; 2] {
-    freshness
+/// The share of interest left after `age_hours` under each of both time constants of freshness.
+pub fn interest_left(age_hours: f64) -> [f64; 2] {
+    FreshnessCurve::default()
         .components()
-        .map(|(weight, tau_hours)| weight * (-age_hours / tau_hours).exp())
+        .map(|(_, tau_hours)| (-age_hours / tau_hours).exp())
 }
 
-/// Spreads sends and cut-off interest over the hours that follow, and answers the tenant's sums by hour of the week as of `now`.
+/// A tenant's sums by hour of the week, with exposure still apart by time constant of freshness.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assembled {
+    now: Timestamp,
+    /// Opens, activity, and the exposure there would be if all interest had the first time constant.
+    first: TenantActivity,
+    /// The exposure if all had the second.
+    second: TenantActivity,
+    /// Mails by hour of the week of their send.
+    sends: [f64; 168],
+    /// Responses to mails.
+    responses: f64,
+    /// Their mean of `exp(-age / tau)` under the longer time constant.
+    slow_left: f64,
+}
+
+/// Spreads sends and cut-off interest over the hours that follow, as of `now`.
 pub fn assemble<'a>(
     hours: impl IntoIterator<Item = (HourOfWeek, &'a HourActivity)>,
-    freshness: &FreshnessCurve,
     now: Timestamp,
-) -> TenantActivity {
-    let mut sums = TenantActivity::default();
-    let pure = freshness
-        .components()
-        .map(|(_, tau)| FreshnessCurve::new(freshness.version, [1.0, 0.0], [tau, tau]));
+) -> Assembled {
+    let mut assembled = Assembled {
+        now,
+        first: TenantActivity::default(),
+        second: TenantActivity::default(),
+        sends: [0.0; 168],
+        responses: 0.0,
+        slow_left: 0.0,
+    };
     for (hour, activity) in hours {
         let activity = activity.at(now.as_millisecond().max(activity.as_of_ms));
+        assembled.add(hour, &activity);
+    }
+    assembled.slow_left /= assembled.responses.max(1e-9);
+    assembled
+}
+
+// === impl Assembled ===
+
+impl Assembled {
+    fn add(&mut self, hour: HourOfWeek, activity: &HourActivity) {
         let local = hour.local_hour();
         let waiting = Waiting {
             sent: LocalTime {
@@ -127,16 +157,41 @@ pub fn assemble<'a>(
             from_age_hours: 0.0,
             until_age_hours: AGE_HOURS_MAX,
         };
-        sums.record_open(now, local, activity.observed);
-        sums.record_activity(now, local, activity.active);
-        sums.record_exposure(now, freshness, waiting, activity.sends);
-        for (curve, amount) in pure.iter().zip(activity.cut_off) {
-            if let Ok(curve) = curve {
-                sums.record_exposure(now, curve, waiting, -amount);
-            }
+        self.first.record_open(self.now, local, activity.observed);
+        self.first.record_activity(self.now, local, activity.active);
+        let parts = [&mut self.first, &mut self.second].into_iter();
+        let curves = [Interest::nearest(1.0), Interest::nearest(0.0)];
+        for ((part, curve), cut_off) in parts.zip(curves).zip(activity.cut_off) {
+            let exposure = activity.sends - cut_off;
+            part.record_exposure(self.now, &curve.curve(), waiting, exposure);
         }
+        if let Some(sends) = self.sends.get_mut(hour.index()) {
+            *sends += activity.sends.max(0.0);
+        }
+        self.responses += activity.observed.max(0.0);
+        self.slow_left += activity.cut_off[1].max(0.0);
     }
-    sums
+
+    /// The sums under a curve of freshness.
+    pub fn sums(&self, interest: Interest) -> TenantActivity {
+        let share = interest.share();
+        let mut sums = self.first.clone();
+        let rows = sums.exposed.iter_mut().zip(&self.second.exposed);
+        for (exposed, second) in rows.flat_map(|(row, second)| row.iter_mut().zip(second)) {
+            *exposed = share * *exposed + (1.0 - share) * second;
+        }
+        sums
+    }
+
+    /// Mails by hour of the week of their send, Monday 00 first.
+    pub fn sends(&self) -> &[f64; 168] {
+        &self.sends
+    }
+
+    /// Responses to mails, and their mean of `exp(-age / tau)` under the longer time constant.
+    pub fn responses(&self) -> (f64, f64) {
+        (self.responses, self.slow_left)
+    }
 }
 
 #[cfg(test)]
@@ -177,11 +232,8 @@ mod tests {
         let now = Timestamp::from_millisecond(at(0)).unwrap();
         let hour = |index| HourOfWeek::new(index).unwrap();
         let total = |hours: &[(HourOfWeek, HourActivity)]| {
-            let sums = assemble(
-                hours.iter().map(|(hour, activity)| (*hour, activity)),
-                &freshness,
-                now,
-            );
+            let rows = hours.iter().map(|(hour, activity)| (*hour, activity));
+            let sums = assemble(rows, now).sums(freshness.interest());
             sums.exposed.iter().flatten().sum::<f64>()
         };
         let sent = (
@@ -196,7 +248,7 @@ mod tests {
             hour(11),
             HourActivity {
                 as_of_ms: at(0),
-                cut_off: interest_left(&freshness, 2.0),
+                cut_off: interest_left(2.0),
                 ..HourActivity::default()
             },
         );

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::active_hours::ActiveHours;
-use crate::domain::activity::ActivityProfile;
+use crate::domain::activity::{ActivityProfile, OpenShares};
 pub use crate::domain::basis::Basis;
 use crate::domain::basis::Reason;
 use crate::domain::cell::{CellId, Context, Lane, Trial};
@@ -14,6 +14,7 @@ use crate::domain::event::{EventKind, HumanWeight};
 use crate::domain::experiment::{Experiment, FrequencyCap};
 use crate::domain::name::{ExperimentUid, VariantIndex};
 use crate::domain::snapshot::ChoiceLevel;
+use crate::domain::timing::TouchTiming;
 
 /// Most touches remembered per recipient.
 pub const TOUCHES_MAX: usize = 32;
@@ -45,6 +46,8 @@ pub struct Recipient {
     pub forgotten_until_ms: i64,
     /// When the person was erased, milliseconds since 1970; 0 for never. Nothing decided up to then counts.
     pub erased_at_ms: i64,
+    /// Opens by who did them, machines or the person.
+    pub opens: OpenShares,
 }
 
 /// What a person consented to, separately for timing and content.
@@ -127,6 +130,8 @@ pub struct Touch {
     pub replied_negative: bool,
     /// Why it was answered so, for repeated answers.
     pub basis: Basis,
+    /// How it was timed.
+    pub timing: TouchTiming,
 }
 
 /// What a touch answered.
@@ -244,6 +249,7 @@ impl Touch {
                 choice_level: ChoiceLevel::Default,
                 time_level: None,
             },
+            timing: TouchTiming::default(),
         }
     }
 

@@ -11,15 +11,20 @@ use super::civil::{LocalHour, Zone};
 use super::freshness::FreshnessCurve;
 use super::send_window::SendWindow;
 
+pub mod chronotypes;
 mod circle;
 pub mod everyone;
+mod exploration;
+mod fading;
 pub mod individuality;
 mod personal;
 mod portrait;
 mod search;
 
+pub use chronotypes::{Chronotype, Chronotypes, Kinds, SegmentWeights};
 pub use circle::CircularKernel;
 pub use everyone::EveryoneCurve;
+pub use fading::learned_interest;
 pub use individuality::Individuality;
 pub use portrait::Portrait;
 
@@ -73,14 +78,20 @@ pub enum Level {
     Everyone,
     /// The default curve of waking hours, as far as the tenant's few observations have not moved it.
     Default,
+    /// People with like hours, as far as the recipient's few observations tell which.
+    Chronotype,
+    /// The recipient's segment: how its people fall into the chronotypes.
+    Segment,
+    /// None: the hour was drawn at random among the allowed ones, to learn.
+    Exploration,
 }
 
 impl Level {
     /// Whether the person's own record moved the answer.
     pub fn rests_on_profile(self) -> bool {
         match self {
-            Self::Recipient => true,
-            Self::Everyone | Self::Default => false,
+            Self::Recipient | Self::Chronotype => true,
+            Self::Segment | Self::Everyone | Self::Default | Self::Exploration => false,
         }
     }
 }
@@ -96,10 +107,36 @@ pub struct PredictRequest<'a> {
     pub goal: Goal,
     /// A hash that spreads sends by up to ten minutes; 0 for none.
     pub jitter: u64,
+    /// Segments of the recipient, the most telling first.
+    pub segments: Segments<'a>,
     /// The campaign's opens relative to the tenant's, 1 if not known.
     pub campaign_level: f64,
     /// Whether to list all hours of the window.
     pub want_candidates: bool,
+    /// How often, and with which luck, a random hour is answered to learn from.
+    pub exploration: Exploration,
+}
+
+/// A share of answers gets a random allowed hour, which tells the hours' worth from the habit of sending in them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exploration {
+    /// The share, 0 to 1.
+    pub share: f64,
+    /// Decides whether this answer explores.
+    pub whether: u64,
+    /// Draws the hour.
+    pub hour: u64,
+    /// Draws the candidate within the hour.
+    pub within: u64,
+}
+
+/// The segments that a recipient may be answered for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Segments<'a> {
+    /// The one that was asked for.
+    pub asked: Option<&'a str>,
+    /// Those the recipient belongs to.
+    pub known: &'a [String],
 }
 
 /// An hour of the window.
@@ -143,6 +180,8 @@ pub struct Prediction {
     pub effective_observations: f64,
     /// Whose record the answer rests on.
     pub level: Level,
+    /// Probability with which this hour was chosen: `(1 - e) [it is the best] + e / hours`, e the share that is explored.
+    pub propensity: f32,
 }
 
 /// The window allows no candidate instant.
@@ -164,6 +203,10 @@ pub struct SendTimeModel {
     pub freshness: FreshnessCurve,
     /// How far one recipient may differ.
     pub parameters: Parameters,
+    /// Groups of people with like hours, as fitted last.
+    pub chronotypes: Chronotypes,
+    /// The same on top of everybody's curve.
+    pub kinds: Kinds,
 }
 
 // === impl SendTimeModel ===
@@ -184,7 +227,7 @@ impl SendTimeModel {
             return Err(no_time);
         }
         let clock = window.clock(request.zone, TAIL_HOURS);
-        let (rates, level) = self.rates(profile, window.earliest_at);
+        let (rates, level) = self.rates(profile, request.segments, window.earliest_at);
         let valuation = Valuation {
             by_week: &rates.by_week,
             freshness: &self.freshness,
@@ -192,7 +235,14 @@ impl SendTimeModel {
         };
         let curve = ValueCurve::over(window, &clock, valuation);
         let best_at = curve.best(window, &clock).ok_or(no_time)?;
-        let send_at = jittered(best_at, request.jitter, window, &clock);
+        let planned_at = jittered(best_at, request.jitter, window, &clock);
+        let chosen = request.exploration.choose(planned_at, window, &clock);
+        let (send_at, level) = match chosen.explored_at {
+            Some(at) => (at, Level::Exploration),
+            None => (planned_at, level),
+        };
+        // The jitter is not part of the value: the model knows no minutes that fine.
+        let valued_at = chosen.explored_at.unwrap_or(best_at);
         let unit = |raw: f64| match request.goal {
             Goal::OpenProbability => -(-rates.level * request.campaign_level * raw).exp_m1(),
             Goal::Activity => raw,
@@ -207,28 +257,49 @@ impl SendTimeModel {
         Ok(Prediction {
             send_at,
             local: clock.local_hour(send_at),
-            value: unit(curve.at(best_at)),
+            value: unit(curve.at(valued_at)),
             candidates,
-            relative_activity: rates.interval(clock.local_hour(best_at).hour),
+            relative_activity: rates.interval(clock.local_hour(valued_at).hour),
             effective_observations: profile
                 .map_or(0.0, |p| p.effective_observations(window.earliest_at)),
             level,
+            propensity: chosen.propensity as f32,
         })
     }
 
-    fn rates(&self, profile: Option<&ActivityProfile>, at: Timestamp) -> (Rates, Level) {
+    fn rates(
+        &self,
+        profile: Option<&ActivityProfile>,
+        segments: Segments<'_>,
+        at: Timestamp,
+    ) -> (Rates, Level) {
+        let group = self.chronotypes.first(segments);
+        let observations = profile.map_or(0.0, |p| p.effective_observations(at));
         // A third of the weight: n / (n + kappa) >= 1/3.
         let least = (self.parameters.kappa / 2.0).max(self.parameters.observations_min);
-        let known = profile.filter(|p| p.effective_observations(at) >= least);
-        match known {
-            Some(profile) => {
-                let rates = Rates::recipient(&self.everyone, &profile.read(at), &self.parameters);
-                (rates, Level::Recipient)
+        let is_known = observations >= least;
+        match profile {
+            Some(profile) if is_known || observations > 0.0 => {
+                let reading = profile.read(at);
+                let (everyone, kinds) = (&self.everyone, &self.kinds);
+                let rates = Rates::recipient(everyone, kinds, &reading, group, &self.parameters);
+                let level = if is_known {
+                    Level::Recipient
+                } else {
+                    Level::Chronotype
+                };
+                (rates, level)
             }
-            None => (
-                Rates::everyone(&self.everyone, &self.parameters),
-                self.everyone_level(),
-            ),
+            _ => match group {
+                Some(weights) => (
+                    Rates::group(&self.everyone, &self.kinds, weights, &self.parameters),
+                    Level::Segment,
+                ),
+                None => (
+                    Rates::everyone(&self.everyone, &self.parameters),
+                    self.everyone_level(),
+                ),
+            },
         }
     }
 

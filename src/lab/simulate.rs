@@ -16,6 +16,7 @@ pub mod off_policy;
 pub mod planner;
 pub mod proxy;
 pub mod value;
+pub mod send_time;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 14] = [
+pub const SCENARIOS: [Scenario; 15] = [
     blast::SCENARIO,
     delay::SCENARIO,
     off_policy::SCENARIO,
@@ -42,4 +43,5 @@ pub const SCENARIOS: [Scenario; 14] = [
     google::SCENARIO,
     proxy::SCENARIO,
     value::SCENARIO,
+    send_time::SCENARIO,
 ];

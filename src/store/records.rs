@@ -15,7 +15,7 @@ use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Individuality, SendTimeModel};
+use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 
@@ -65,8 +65,6 @@ macro_rules! records {
 records! {
     StoreIdentity = 1, "store identity";
     Cell = 3, "cell";
-    Recipient = 4, "recipient";
-    HourActivity = 6, "activity hour";
     Individuality = 7, "individuality";
     LastUid = 8, "last experiment number";
     Arrivals = 9, "arrivals";
@@ -78,6 +76,7 @@ records! {
     Alert = 30, "alert";
     Oversight = 31, "oversight";
     ShadowTally = 44, "shadow tally";
+    Chronotypes = 16, "chronotypes";
 }
 
 impl Record for Experiment {
@@ -101,6 +100,32 @@ impl Record for HourCounts {
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         match version {
             1 => earlier::hour_counts(payload),
+            _ => postcard::from_bytes(payload),
+        }
+    }
+}
+
+impl Record for Recipient {
+    const KIND: u8 = 4;
+    const VERSION: u8 = 2;
+    const NAME: &'static str = "recipient";
+
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        match version {
+            1 => earlier::recipient(payload),
+            _ => postcard::from_bytes(payload),
+        }
+    }
+}
+
+impl Record for HourActivity {
+    const KIND: u8 = 6;
+    const VERSION: u8 = 2;
+    const NAME: &'static str = "activity hour";
+
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        match version {
+            1 => earlier::hour_activity(payload),
             _ => postcard::from_bytes(payload),
         }
     }

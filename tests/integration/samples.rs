@@ -17,6 +17,7 @@ use hermod::domain::experiment::{
     SendDefaults, SenderCapacity, Settings, TrialOn, Utility, Variant, VariantState, WarmUp,
 };
 use hermod::domain::exposure::Exposure;
+use hermod::domain::freshness::Interest;
 use hermod::domain::guardrail::{HarmEvidence, Measure};
 use hermod::domain::hour_activity::HourActivity;
 use hermod::domain::name::{ExperimentUid, Slug, VariantIndex};
@@ -26,9 +27,10 @@ use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
 };
 use hermod::domain::send_plan::PlannedSends;
-use hermod::domain::send_time::{Individuality, Level};
+use hermod::domain::send_time::{Chronotype, Chronotypes, Individuality, Level, SegmentWeights};
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
+use hermod::domain::timing::{CampaignLevel, TouchTiming};
 use hermod::store::records::{self, LastUid, Record, StoreIdentity};
 use jiff::Timestamp;
 
@@ -225,6 +227,11 @@ fn touch() -> Touch {
             choice_level: ChoiceLevel::Everyone,
             time_level: Some(Level::Recipient),
         },
+        timing: TouchTiming {
+            interest: Interest::nearest(0.3),
+            campaign_level: CampaignLevel::nearest(1.5),
+            propensity: 0.96,
+        },
     }
 }
 
@@ -290,7 +297,18 @@ fn a_cell_is_read_as_it_was_written() {
 
 #[test]
 fn a_recipient_is_read_as_it_was_written() {
-    check(&recipient());
+    let mut now = recipient();
+    now.opens.record(at(), 0.5);
+    check(&now);
+    // Format 1 knew no timing, and counted no opens by who did them: those it still remembers are counted on reading.
+    let mut first = recipient();
+    for touch in &mut first.touches {
+        touch.timing = TouchTiming::default();
+        let open = touch.open.unwrap();
+        let opened_at = Timestamp::from_millisecond(open.at_ms).unwrap();
+        first.opens.record(opened_at, open.weight.get());
+    }
+    check_version(1, &first);
 }
 
 #[test]
@@ -305,12 +323,28 @@ fn the_hours_are_read_as_they_were_written() {
     check_version(1, &counts);
     counts.confirmed = 9;
     check(&counts);
-    check(&HourActivity {
+    let hour = HourActivity {
         as_of_ms: AT_MS,
         observed: 2.5,
         active: 1.0,
         sends: 40.0,
-        cut_off: [0.25, 0.5],
+        cut_off: [0.5, 1.0],
+    };
+    check(&hour);
+    // Format 1 had the halves of freshness multiplied into what was cut off.
+    check_version(1, &hour);
+    check(&Chronotypes {
+        fitted_at_ms: AT_MS,
+        people: 900,
+        kinds: vec![Chronotype {
+            weight: 1.0,
+            relative: [1.25; 24],
+        }],
+        kappa: Some(32.0),
+        segments: vec![SegmentWeights {
+            segment: "director".to_owned(),
+            weights: vec![1.0],
+        }],
     });
     // Its fields are its own: the excess, then the events.
     let parts = postcard::to_stdvec(&(12.5_f64, 40.0_f64)).unwrap();

@@ -3,11 +3,11 @@ use crate::app::{App, AppError};
 use crate::domain::decide::{is_in_holdout, platform_time};
 use crate::domain::name::Slug;
 use crate::domain::recipient::{ConsentLevel, DoNotSend};
-use crate::domain::send_time::PredictRequest as ModelRequest;
+use crate::domain::send_time::{Exploration, PredictRequest as ModelRequest};
 
-use super::capacity;
 use super::question::{PredictRequest, Predicted};
 use super::resolve::window;
+use super::{capacity, timing_segments};
 
 impl App {
     /// When to send; records nothing.
@@ -39,8 +39,10 @@ impl App {
             zone: &zone,
             goal: request.goal,
             jitter: 0,
+            segments: timing_segments(allowed, &start.recipient),
             campaign_level: 1.0,
             want_candidates: request.full,
+            exploration: Exploration::default(),
         };
         let answer = if transactional {
             Ok((earliest_at, None))

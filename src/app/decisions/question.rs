@@ -154,6 +154,8 @@ pub struct SendAnswer {
     pub basis: Basis,
     /// When to send.
     pub send_at: Timestamp,
+    /// Probability with which the hour was chosen; 0 where none was.
+    pub time_propensity: f32,
     /// How the time was found; none for repeated answers and fixed times.
     pub prediction: Option<Prediction>,
     /// All candidates, if asked for.

@@ -32,15 +32,14 @@ impl App {
         if recipient.zone.is_none() && asked.request.zone.is_some() {
             recipient.set_zone(&asked.zone, &self.settings.default_zone, now);
         }
-        let freshness = self.model.load().freshness;
         let change = TouchChange {
             before: None,
             after: Some(&touch),
         };
         if touch.sends() {
-            effects.of_touch(change, Some(&asked.snapshot.experiment), &freshness, now);
+            effects.of_touch(change, Some(&asked.snapshot.experiment), now);
             effects.count_decision(&touch);
-            change.apply_to_profile(&mut recipient.activity, &freshness);
+            change.apply_to(&mut recipient.activity, &mut recipient.opens);
         }
         if let Some(place) = &place {
             place.note(&mut effects);

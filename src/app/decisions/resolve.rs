@@ -9,6 +9,7 @@ use crate::domain::name::{Slug, VariantIndex, fingerprint};
 use crate::domain::recipient::Recipient;
 use crate::domain::send_window::{QuietHours, SendWindow, WINDOW_DAYS_MAX};
 use crate::domain::snapshot::Snapshot;
+use crate::domain::timing::CampaignLevel;
 
 use super::question::{Constraints, DecideRequest};
 
@@ -25,6 +26,7 @@ pub struct Resolved {
     pub transactional: bool,
     pub request: u64,
     pub occasion: u64,
+    pub campaign_level: CampaignLevel,
 }
 
 /// Looks up names and fills in defaults; all bad fields at once.
@@ -75,6 +77,7 @@ pub fn resolve(
         transactional,
         request: fingerprint(&request.request_id),
         occasion: fingerprint(&request.occasion),
+        campaign_level: CampaignLevel::default(),
     })
 }
 

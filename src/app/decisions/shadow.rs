@@ -18,6 +18,7 @@ use crate::domain::name::VariantIndex;
 use crate::domain::recipient::{Answer, ConsentLevel, Recipient, Touch};
 use crate::domain::snapshot::ChoiceLevel;
 
+use crate::domain::timing::TouchTiming;
 use super::question::{Decided, SendAnswer, WouldHave};
 use super::resolve::Resolved;
 use super::{Asked, Start};
@@ -130,6 +131,11 @@ fn touch(
             choice_level: level,
             time_level: None,
         },
+        timing: TouchTiming {
+            interest: question.model.freshness.interest(),
+            campaign_level: question.campaign_level,
+            propensity: 0.0,
+        },
         ..Touch::counted(platform.send_at_ms, true)
     }
 }
@@ -156,6 +162,7 @@ fn answer_of(touch: &Touch, verdict: &Verdict, full: bool, would_have: WouldHave
         segment,
         basis: touch.basis,
         send_at: Timestamp::from_millisecond(touch.planned_at_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+        time_propensity: 0.0,
         prediction: None,
         table: choice.filter(|_| full).map(|choice| choice.table.clone()),
         would_have: Some(would_have),

@@ -5,6 +5,7 @@ use crate::domain::experiment::TrialOn;
 use crate::domain::feedback::local_minute_of_week;
 use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Touch};
 use crate::domain::snapshot::{ChoiceLevel, Snapshot};
+use crate::domain::timing::TouchTiming;
 
 use super::question::SendAnswer;
 use super::resolve::Resolved;
@@ -15,6 +16,7 @@ pub fn touch_of(
     snapshot: &Snapshot,
     question: &Question<'_>,
     resolved: &Resolved,
+    measurable: bool,
 ) -> Touch {
     let allowed: Allowed = question.allowed;
     let send_at_ms = choice.send_at.as_millisecond();
@@ -31,7 +33,7 @@ pub fn touch_of(
         request: resolved.request,
         events: 0,
         trial_counted: snapshot.experiment.settings.trial_on == TrialOn::Decision,
-        measurable: true,
+        measurable,
         exposure_recorded: teaches && allowed.timing == ConsentLevel::Individual,
         everyone_recorded: teaches && allowed.timing >= ConsentLevel::Aggregate,
         sent_local_minute: local_minute_of_week(question.zone, choice.send_at),
@@ -40,6 +42,11 @@ pub fn touch_of(
         value: 0.0,
         replied_negative: false,
         basis: choice.basis(),
+        timing: TouchTiming {
+            interest: question.model.freshness.interest(),
+            campaign_level: question.campaign_level,
+            propensity: choice.prediction.as_ref().map_or(0.0, |p| p.propensity),
+        },
     }
 }
 
@@ -75,6 +82,7 @@ pub fn refusal(
             choice_level: ChoiceLevel::Default,
             time_level: None,
         },
+        timing: TouchTiming::default(),
     }
 }
 
@@ -88,6 +96,7 @@ pub fn answer_of(choice: &Choice, touch: &Touch, full: bool) -> SendAnswer {
         segment: choice.context.segment,
         basis: touch.basis,
         send_at: choice.send_at,
+        time_propensity: touch.timing.propensity,
         prediction: choice.prediction.clone(),
         table: full.then(|| choice.table.clone()),
         would_have: None,

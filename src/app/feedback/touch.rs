@@ -135,10 +135,12 @@ impl App {
     }
 
     fn add_change(&self, work: &mut Work<'_>, change: TouchChange<'_>) {
-        let freshness = self.model.load().freshness;
         work.effects
-            .of_touch(change, Some(work.experiment), &freshness, work.now);
-        change.apply_to_profile(&mut work.recipient.activity, &freshness);
+            .of_touch(change, Some(work.experiment), work.now);
+        let Recipient {
+            activity, opens, ..
+        } = &mut work.recipient;
+        change.apply_to(activity, opens);
     }
 }
 

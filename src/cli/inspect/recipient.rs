@@ -26,6 +26,9 @@ fn text(view: &RecipientView, default_zone: &Zone, ink: Ink) -> String {
     let portrait = &view.portrait;
     let rests_on = match portrait.level {
         Level::Recipient => "the recipient's record",
+        Level::Chronotype => "people with like hours",
+        Level::Segment => "their segment",
+        Level::Exploration => "no evidence",
         Level::Everyone => "everybody's record",
         Level::Default => "the default curve",
     };

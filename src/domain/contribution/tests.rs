@@ -95,28 +95,28 @@ fn erasing_a_touch_takes_out_all_it_added() {
 
 #[test]
 fn the_profile_returns_exactly_to_where_it_was() {
-    let freshness = FreshnessCurve::default();
-    let mut profile = ActivityProfile::default();
+    let (mut profile, mut opens) = <(ActivityProfile, OpenShares)>::default();
     let (sent, opened) = (sent(), opened(0.7));
     Change {
         before: None,
         after: Some(&sent),
     }
-    .apply_to_profile(&mut profile, &freshness);
+    .apply_to(&mut profile, &mut opens);
     let waiting = profile.clone();
     Change {
         before: Some(&sent),
         after: Some(&opened),
     }
-    .apply_to_profile(&mut profile, &freshness);
+    .apply_to(&mut profile, &mut opens);
     assert!(profile.effective_observations(now()) > 0.6);
     assert!(profile.measurable_mails(now()) < waiting.measurable_mails(now()));
+    assert_ne!(opens, OpenShares::default());
     Change {
         before: Some(&opened),
         after: Some(&sent),
     }
-    .apply_to_profile(&mut profile, &freshness);
-    assert_eq!(profile, waiting);
+    .apply_to(&mut profile, &mut opens);
+    assert_eq!((profile, opens), (waiting, OpenShares::default()));
 }
 
 #[test]

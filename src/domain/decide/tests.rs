@@ -71,6 +71,7 @@ fn question(bench: &Bench, recipient: u8) -> Question<'_> {
             timing: ConsentLevel::Individual,
             content: ConsentLevel::Individual,
         },
+        campaign_level: Default::default(),
         want_candidates: false,
     }
 }

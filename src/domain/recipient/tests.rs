@@ -34,6 +34,7 @@ pub(crate) fn touch(decision: u64, at_ms: i64) -> Touch {
             choice_level: ChoiceLevel::Everyone,
             time_level: None,
         },
+        timing: TouchTiming::default(),
     }
 }
 

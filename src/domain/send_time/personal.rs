@@ -4,12 +4,11 @@
 
 use crate::domain::activity::{ActivityReading, Amounts};
 
+use super::chronotypes::{Evidence, Kinds, LEVEL_KAPPA};
 use super::circle::CircularKernel;
 use super::everyone::EveryoneCurve;
 use super::{Interval, Parameters};
 
-/// Opens and mails that the tenant's level is worth against the recipient's own.
-const LEVEL_KAPPA: f64 = 2.0;
 /// The 90 % quantile of the standard normal, for a central 80 % interval.
 const Z_80: f64 = 1.281_551_565_544_6;
 
@@ -38,45 +37,39 @@ impl Rates {
         }
     }
 
-    /// A recipient's rates. Activity forms the prior by hour, opens over expected opens move it:
-    ///
-    /// `a(u) = (kappa lambda0(u) + 24 A~(u)) / (kappa + A_total)`,
-    /// `c_r = c (O_total + 2) / (c sum_u E(u) a(u) + 2)`,
-    /// `r(u) = a(u) (kappa / 24 + O~(u)) / (kappa / 24 + c_r (E a)~(u))`, `~` the circular smoothing.
-    ///
-    /// Gamma-Poisson shrinkage of a standardised ratio (Clayton and Kaldor, Biometrics 1987).
+    /// A recipient's rates, from the record and the group the recipient comes from.
     pub fn recipient(
         curve: &EveryoneCurve,
+        kinds: &Kinds,
         reading: &ActivityReading,
+        group: Option<&[f64]>,
         parameters: &Parameters,
     ) -> Rates {
-        let kernel = CircularKernel::new(parameters.smoothing_sd_hours);
-        let kappa = parameters.kappa;
-        let active = kernel.smooth(&reading.active.by_hour);
-        let active_total = reading.active.total();
-        let prior: [f64; 24] = std::array::from_fn(|u| {
-            (kappa * curve.by_hour[u] + 24.0 * active[u]) / (kappa + active_total)
-        });
-        let waited: [f64; 24] = std::array::from_fn(|u| reading.exposed.by_hour[u] * prior[u]);
-        let expected = curve.level * waited.iter().sum::<f64>();
-        let level =
-            curve.level * (reading.observed.total() + LEVEL_KAPPA) / (expected + LEVEL_KAPPA);
-        let opened = kernel.smooth(&reading.observed.by_hour);
-        let waited = kernel.smooth(&waited);
-        let relative: [f64; 24] = std::array::from_fn(|u| {
-            let ratio = (kappa / 24.0 + opened[u]) / (kappa / 24.0 + level * waited[u]);
-            prior[u] / curve.by_hour[u] * ratio
-        });
-        let width = kernel.effective_width();
-        let shapes = std::array::from_fn(|u| {
-            width * (kappa * curve.by_hour[u] / 24.0 + active[u] + opened[u])
-        });
-        let weekday = weekday_factors(curve, reading, level, parameters.weekday_kappa);
+        let evidence = Evidence::of(reading);
+        let relative = relative_activity(curve, kinds, evidence, group, parameters);
+        let weekday = weekday_factors(curve, reading, relative.level, parameters.weekday_kappa);
         Rates {
-            by_week: week_of(curve, &relative, &weekday),
-            level,
+            by_week: week_of(curve, &relative.by_hour, &weekday),
+            level: relative.level,
+            relative: relative.by_hour,
+            shapes: relative.shapes,
+        }
+    }
+
+    /// The rates of somebody of whom only the group is known.
+    pub fn group(
+        curve: &EveryoneCurve,
+        kinds: &Kinds,
+        weights: &[f64],
+        parameters: &Parameters,
+    ) -> Rates {
+        let everyone = Rates::everyone(curve, parameters);
+        let mixture = kinds.mixture(&curve.by_hour, weights);
+        let relative = std::array::from_fn(|u| mixture[u] / curve.by_hour[u]);
+        Rates {
+            by_week: week_of(curve, &relative, &[1.0; 7]),
             relative,
-            shapes,
+            ..everyone
         }
     }
 
@@ -95,6 +88,58 @@ impl Rates {
             mean,
             high: quantile(Z_80),
         }
+    }
+}
+
+/// One person's activity by hour over everybody's, with what it rests on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relative {
+    /// Over everybody's, by hour of day.
+    pub by_hour: [f64; 24],
+    /// Opens per mail that waits for ever at average activity.
+    pub level: f64,
+    /// Observations behind each hour, the prior's included.
+    pub shapes: [f64; 24],
+}
+
+/// A person's relative activity. The chronotypes and activity form the prior by hour, opens over expected opens move it:
+///
+/// `a(u) = (kappa mix(u) + 24 A~(u)) / (kappa + A_total)`, `mix` the chronotypes that the record speaks for,
+/// `c_r = c (O_total + 2) / (c sum_u E(u) a(u) + 2)`,
+/// `r(u) = a(u) (kappa / 24 + O~(u)) / (kappa / 24 + c_r (E a)~(u))`, `~` the circular smoothing.
+///
+/// Gamma-Poisson shrinkage of a standardised ratio (Clayton and Kaldor, Biometrics 1987).
+pub(super) fn relative_activity(
+    curve: &EveryoneCurve,
+    kinds: &Kinds,
+    evidence: Evidence<'_>,
+    group: Option<&[f64]>,
+    parameters: &Parameters,
+) -> Relative {
+    let kernel = CircularKernel::new(parameters.smoothing_sd_hours);
+    let kappa = parameters.kappa;
+    let mix = kinds.personal(curve, evidence, group);
+    let active = kernel.smooth(evidence.active);
+    let active_total: f64 = evidence.active.iter().sum();
+    let prior: [f64; 24] =
+        std::array::from_fn(|u| (kappa * mix[u] + 24.0 * active[u]) / (kappa + active_total));
+    let waited: [f64; 24] = std::array::from_fn(|u| evidence.exposed[u] * prior[u]);
+    let expected = curve.level * waited.iter().sum::<f64>();
+    let observed: f64 = evidence.opened.iter().sum();
+    let level = curve.level * (observed + LEVEL_KAPPA) / (expected + LEVEL_KAPPA);
+    let opened = kernel.smooth(evidence.opened);
+    let waited = kernel.smooth(&waited);
+    let by_hour = std::array::from_fn(|u| {
+        let ratio = (kappa / 24.0 + opened[u]) / (kappa / 24.0 + level * waited[u]);
+        prior[u] / curve.by_hour[u] * ratio
+    });
+    let width = kernel.effective_width();
+    let shapes =
+        std::array::from_fn(|u| width * (kappa * curve.by_hour[u] / 24.0 + active[u] + opened[u]));
+    Relative {
+        by_hour,
+        level,
+        shapes,
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::activity::{ActivityProfile, ActivityReading};
 
 use super::circle::CircularKernel;
-use super::{Level, SendTimeModel};
+use super::{Level, Segments, SendTimeModel};
 
 /// Hours of activity as the model sees them.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +26,13 @@ pub struct Portrait {
 
 impl SendTimeModel {
     /// The picture of a person as of an instant; of everybody without a profile.
-    pub fn portrait(&self, profile: Option<&ActivityProfile>, at: Timestamp) -> Portrait {
-        let (rates, level) = self.rates(profile, at);
+    pub fn portrait(
+        &self,
+        profile: Option<&ActivityProfile>,
+        segments: Segments<'_>,
+        at: Timestamp,
+    ) -> Portrait {
+        let (rates, level) = self.rates(profile, segments, at);
         let mean = rates.by_week.iter().sum::<f64>() / 168.0;
         let by_week = rates
             .by_week
@@ -72,7 +77,10 @@ mod tests {
                 1.0,
             );
         }
-        let (everybody, person) = (model.portrait(None, at), model.portrait(Some(&profile), at));
+        let (everybody, person) = (
+            model.portrait(None, Segments::default(), at),
+            model.portrait(Some(&profile), Segments::default(), at),
+        );
         assert!((person.by_week.iter().sum::<f64>() / 168.0 - 1.0).abs() < 1e-9);
         assert_eq!((person.best_hour, person.level), (4, Level::Recipient));
         assert_ne!(everybody.best_hour, 4);

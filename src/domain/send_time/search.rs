@@ -129,25 +129,13 @@ impl ValueCurve {
 
     /// Every local hour of the window with its best allowed value, or its value in the middle if nothing in it is allowed.
     pub fn hours(&self, window: &SendWindow, clock: &LocalClock) -> Vec<HourCandidate> {
-        let mut hours = Vec::new();
-        let mut start_at = clock.hour_start(window.earliest_at);
-        while start_at <= window.deadline_at {
-            let Ok(end_at) = start_at.checked_add(SignedDuration::from_hours(1)) else {
-                break;
-            };
-            hours.push(self.hour(start_at, window, clock));
-            // After a half-hour change of offset the next hour starts half an hour sooner.
-            let aligned = clock.hour_start(end_at);
-            start_at = if aligned > start_at { aligned } else { end_at };
-        }
-        hours
+        hour_starts(window, clock)
+            .map(|start_at| self.hour(start_at, window, clock))
+            .collect()
     }
 
     fn hour(&self, start_at: Timestamp, window: &SendWindow, clock: &LocalClock) -> HourCandidate {
-        let best = (0..3_600i64)
-            .step_by(GRID_SECONDS as usize)
-            .filter_map(|second| start_at.checked_add(SignedDuration::from_secs(second)).ok())
-            .filter(|&at| window.allows(at, clock))
+        let best = allowed_within(start_at, window, clock)
             .map(|at| self.at(at))
             .reduce(f64::max);
         let middle = start_at
@@ -160,6 +148,85 @@ impl ValueCurve {
             allowed: best.is_some(),
         }
     }
+}
+
+/// The starts of the local hours of a window.
+fn hour_starts<'a>(
+    window: &'a SendWindow,
+    clock: &'a LocalClock,
+) -> impl Iterator<Item = Timestamp> + 'a {
+    let first = clock.hour_start(window.earliest_at);
+    let next = move |start_at: &Timestamp| {
+        let end_at = start_at.checked_add(SignedDuration::from_hours(1)).ok()?;
+        // After a half-hour change of offset the next hour starts half an hour sooner.
+        let aligned = clock.hour_start(end_at);
+        Some(if aligned > *start_at { aligned } else { end_at })
+    };
+    std::iter::successors(Some(first), next).take_while(|start_at| *start_at <= window.deadline_at)
+}
+
+/// The allowed candidates within an hour from its start on.
+fn allowed_within<'a>(
+    start_at: Timestamp,
+    window: &'a SendWindow,
+    clock: &'a LocalClock,
+) -> impl Iterator<Item = Timestamp> + 'a {
+    (0..3_600i64)
+        .step_by(GRID_SECONDS as usize)
+        .filter_map(move |second| start_at.checked_add(SignedDuration::from_secs(second)).ok())
+        .filter(|&at| window.allows(at, clock))
+}
+
+/// The hours of a window in which some candidate is allowed, for drawing one of them.
+#[derive(Clone, Copy)]
+pub(super) struct AllowedHours<'a> {
+    window: &'a SendWindow,
+    clock: &'a LocalClock,
+    count: usize,
+}
+
+impl<'a> AllowedHours<'a> {
+    pub fn of(window: &'a SendWindow, clock: &'a LocalClock) -> Self {
+        let some = |start_at: &Timestamp| allowed_within(*start_at, window, clock).next().is_some();
+        Self {
+            window,
+            clock,
+            count: hour_starts(window, clock).filter(some).count(),
+        }
+    }
+
+    fn starts(self) -> impl Iterator<Item = Timestamp> + 'a {
+        let Self { window, clock, .. } = self;
+        hour_starts(window, clock)
+            .filter(move |start_at| allowed_within(*start_at, window, clock).next().is_some())
+    }
+
+    /// A uniform hour by one draw and a uniform candidate within it by another.
+    pub fn drawn(self, hour: u64, within: u64) -> Option<Timestamp> {
+        let start_at = self.starts().nth(below(hour, self.count))?;
+        let candidates = || allowed_within(start_at, self.window, self.clock);
+        candidates().nth(below(within, candidates().count()))
+    }
+
+    /// The probability with which a uniform hour is the one of this instant.
+    pub fn probability(self, at: Timestamp) -> f64 {
+        let hour = self.clock.hour_start(at);
+        if self.starts().any(|start_at| start_at == hour) {
+            1.0 / self.count as f64
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether two instants lie in one hour.
+    pub fn is_same(self, one: Timestamp, other: Timestamp) -> bool {
+        self.clock.hour_start(one) == self.clock.hour_start(other)
+    }
+}
+
+/// A number below a bound from a draw; 0 for the bound 0.
+fn below(draw: u64, bound: usize) -> usize {
+    ((u128::from(draw) * bound as u128) >> 64) as usize
 }
 
 /// What `read` says of the local minute of the week at successive steps, as far into each as the grid says.

@@ -32,6 +32,8 @@ fn request<'a>(window: &'a SendWindow, zone: &'a Zone, goal: Goal) -> PredictReq
         jitter: 0,
         campaign_level: 1.0,
         want_candidates: false,
+        segments: Segments::default(),
+        exploration: Exploration::default(),
     }
 }
 
@@ -118,7 +120,9 @@ fn a_log_with_all_sends_at_ten_does_not_favour_ten() {
     assert_eq!(personal.level, Level::Recipient);
     assert_eq!(personal.local.hour, everybody.local.hour);
     assert!((personal.relative_activity.mean - 1.0).abs() < 0.05);
-    let rates = Rates::recipient(&model.everyone, &profile.read(sent_at), &model.parameters);
+    let reading = profile.read(sent_at);
+    let (everyone, kinds) = (&model.everyone, &model.kinds);
+    let rates = Rates::recipient(everyone, kinds, &reading, None, &model.parameters);
     assert!(
         rates.relative.iter().all(|r| (r - 1.0).abs() < 0.15),
         "{:?}",

@@ -52,6 +52,7 @@ fn sending(frame: wire::Decision, decided: &Decided, answer: &SendAnswer) -> wir
         zone: &decided.zone,
         source: decided.zone_source,
         transactional: decided.transactional,
+        propensity: answer.time_propensity,
     };
     let explanation = explain(answer, &variant, &time);
     wire::Decision {
@@ -116,6 +117,7 @@ pub fn prediction(predicted: &Predicted) -> wire::PredictSendTimeResponse {
                 zone: &predicted.zone,
                 source: predicted.zone_source,
                 transactional: predicted.transactional,
+                propensity: prediction.as_ref().map_or(0.0, |found| found.propensity),
             };
             let level = prediction.as_ref().map(|prediction| prediction.level);
             wire::PredictSendTimeResponse {
@@ -138,6 +140,7 @@ struct Time<'a> {
     zone: &'a Zone,
     source: ZoneSource,
     transactional: bool,
+    propensity: f32,
 }
 
 // === impl Time ===
@@ -166,6 +169,7 @@ impl Time<'_> {
             relative_activity_high: relative.map_or(0.0, |interval| interval.high),
             candidates: prediction.map(candidates).unwrap_or_default(),
             transactional: self.transactional,
+            send_time_propensity: self.propensity.into(),
         }
     }
 }
@@ -243,6 +247,15 @@ fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
         }
         (_, Some(Level::Everyone)) => {
             format!("{clock} is everybody's best time: too little is known of this recipient alone")
+        }
+        (_, Some(Level::Chronotype)) => {
+            format!("{clock} is the best time for people with hours like this recipient's")
+        }
+        (_, Some(Level::Segment)) => {
+            format!("{clock} is the best time for people of this segment")
+        }
+        (_, Some(Level::Exploration)) => {
+            format!("{clock} was drawn at random among the allowed hours, to learn")
         }
         (_, Some(Level::Default)) => {
             format!("{clock} follows common waking hours: too little is known yet")
@@ -334,6 +347,9 @@ pub fn time_level(level: Level) -> wire::EvidenceLevel {
         Level::Recipient => wire::EvidenceLevel::Recipient,
         Level::Everyone => wire::EvidenceLevel::Everyone,
         Level::Default => wire::EvidenceLevel::Default,
+        Level::Chronotype => wire::EvidenceLevel::Chronotype,
+        Level::Segment => wire::EvidenceLevel::Segment,
+        Level::Exploration => wire::EvidenceLevel::Exploration,
     }
 }
 

@@ -67,6 +67,8 @@ impl Acquainted {
             report(&rig, week)?;
             rig.app.refresh();
         }
+        rig.maintain()?;
+        rig.app.refresh();
         Ok(Self {
             rig,
             begin_hour: (last_week + 1) * 168,

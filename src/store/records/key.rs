@@ -23,6 +23,8 @@ pub const TIMELINES: &[u8] = b"t";
 pub const HOURS: &[u8] = b"h";
 /// Prefix of all delays of answers.
 pub const ARRIVALS: &[u8] = b"l";
+/// Prefix of all chronotypes.
+pub const CHRONOTYPES: &[u8] = b"k";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
 /// Prefix of all tallies of shadow mode.
@@ -53,6 +55,11 @@ pub fn experiment(tenant: TenantId, id: &Slug) -> Vec<u8> {
     let mut key = tenant_key(EXPERIMENTS, tenant);
     key.extend_from_slice(id.as_str().as_bytes());
     key
+}
+
+/// All recipients of a tenant, within a partition.
+pub fn recipients_of(tenant: TenantId) -> Vec<u8> {
+    tenant_key(RECIPIENTS, tenant)
 }
 
 /// A recipient.
@@ -207,6 +214,11 @@ pub fn oversight(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
     let mut key = tenant_key(OVERSIGHTS, tenant);
     key.extend_from_slice(&experiment.0.to_be_bytes());
     key
+}
+
+/// A tenant's chronotypes.
+pub fn chronotypes(tenant: TenantId) -> Vec<u8> {
+    tenant_key(CHRONOTYPES, tenant)
 }
 
 fn lane_byte(lane: Lane) -> u8 {
