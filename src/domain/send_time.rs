@@ -279,7 +279,8 @@ impl SendTimeModel {
         let least = (self.parameters.kappa / 2.0).max(self.parameters.observations_min);
         let is_known = observations >= least;
         match profile {
-            Some(profile) if is_known || observations > 0.0 => {
+            // A few events tell nobody apart where people are not known to fall into groups.
+            Some(profile) if is_known || self.is_grouped(observations) => {
                 let reading = profile.read(at);
                 let (everyone, kinds) = (&self.everyone, &self.kinds);
                 let rates = Rates::recipient(everyone, kinds, &reading, group, &self.parameters);
@@ -301,6 +302,11 @@ impl SendTimeModel {
                 ),
             },
         }
+    }
+
+    /// Whether so many observations may speak for a chronotype: there are some, and as many as for anything personal.
+    fn is_grouped(&self, observations: f64) -> bool {
+        !self.kinds.is_empty() && observations >= self.parameters.observations_min
     }
 
     fn everyone_level(&self) -> Level {
