@@ -9,6 +9,7 @@ use crate::domain::contribution::Change as TouchChange;
 use crate::domain::decide::Choice;
 use crate::domain::event::{DecisionEvent, EventKind};
 use crate::domain::experiment::Experiment;
+use crate::domain::half_life::Tracks;
 use crate::domain::hour_activity::HourDelta;
 use crate::domain::name::{ExperimentUid, RecipientKey, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Recipient, Touch};
@@ -67,8 +68,8 @@ impl Effects {
         experiment: Option<&Experiment>,
         now: Timestamp,
     ) {
-        self.cells
-            .extend(change.cells(experiment.and_then(Experiment::half_life_hours), now));
+        let tracks = experiment.map_or(Tracks::campaign(), Experiment::tracks);
+        self.cells.extend(change.cells(tracks, now));
         self.hours.extend(change.everyone());
         if let Some(experiment) = experiment {
             let arrivals = change.arrivals(experiment.half_life_hours(), now);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::domain::context::Context;
 use crate::domain::experiment::Objective;
 use crate::domain::exposure::Exposure;
+pub use crate::domain::half_life::Track;
 use crate::domain::name::{ExperimentUid, VariantIndex};
 
 /// Milliseconds of an hour.
@@ -35,6 +36,8 @@ pub struct CellId {
     pub context: Context,
     /// Policy or holdout.
     pub lane: Lane,
+    /// Which of the parallel half-lives its sums fade with.
+    pub track: Track,
 }
 
 /// Additive statistics of one cell, faded to one instant.
@@ -133,15 +136,36 @@ impl Cell {
         self.as_of_ms = to_ms;
     }
 
-    /// Adds another part of the same cell; the later instant of the two holds afterwards.
+    /// Adds another part of the same cell; the later instant of the two holds afterwards, and so does its half-life.
     pub fn merge(&mut self, part: &Self) {
-        if self.as_of_ms == 0 {
-            self.half_life_hours = part.half_life_hours;
-        }
         let to_ms = self.as_of_ms.max(part.as_of_ms);
+        let half_life_hours = if part.as_of_ms >= self.as_of_ms {
+            part.half_life_hours
+        } else {
+            self.half_life_hours
+        };
         self.advance(to_ms);
         let mut part = part.clone();
         part.advance(to_ms);
+        self.half_life_hours = half_life_hours;
+        self.add(&part);
+    }
+
+    /// This cell with all sums times a factor.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let mut cell = self.clone();
+        for exposure in [&mut cell.open, &mut cell.click, &mut cell.conversion] {
+            exposure.scale(factor);
+        }
+        for sum in cell.plain_sums() {
+            *sum *= factor;
+        }
+        cell
+    }
+
+    /// Adds the sums of another cell as of the same instant.
+    pub fn add(&mut self, part: &Self) {
+        let mut part = part.clone();
         self.open.add(&part.open);
         self.click.add(&part.click);
         self.conversion.add(&part.conversion);
@@ -245,6 +269,7 @@ mod tests {
             variant: VariantIndex(0),
             context: Context::default(),
             lane: Lane::Policy,
+            track: Track::CONFIGURED,
         };
         Trial {
             id,

@@ -11,6 +11,7 @@ use crate::domain::civil::{HourOfWeek, LocalHour, LocalTime};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::Objective;
 use crate::domain::freshness::{AGE_HOURS_MAX, ExposureVector, Waiting};
+use crate::domain::half_life::{Track, Tracks};
 use crate::domain::hour_activity::{HourActivity, HourDelta, day_of, interest_left};
 use crate::domain::recipient::{Answer, Response, Touch};
 use crate::domain::timing::TouchTiming;
@@ -55,12 +56,22 @@ struct Hours {
 // === impl Change ===
 
 impl Change<'_> {
-    /// The changes to cells, as of now.
-    pub fn cells(&self, half_life_hours: Option<f64>, now: Timestamp) -> Vec<CellDelta> {
+    /// The changes to cells, as of now: the same change in every half-life that runs in parallel.
+    pub fn cells(&self, tracks: Tracks, now: Timestamp) -> Vec<CellDelta> {
+        let of_track = |(track, half_life_hours)| self.cells_of(track, half_life_hours, now);
+        tracks.each().flat_map(of_track).collect()
+    }
+
+    fn cells_of(
+        &self,
+        track: Track,
+        half_life_hours: Option<f64>,
+        now: Timestamp,
+    ) -> Vec<CellDelta> {
         let place = |touch: Option<&Touch>| {
             touch
                 .filter(|t| t.trial_counted)
-                .and_then(|t| Some((t.trial(half_life_hours)?, t.measurable)))
+                .and_then(|t| Some((t.trial(track, half_life_hours)?, t.measurable)))
         };
         let outcome = |touch: Option<&Touch>| touch.map(Outcome::of).unwrap_or_default();
         let (before, after) = (place(self.before), place(self.after));

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::context::Context;
+use crate::domain::half_life::Tracks;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
 
 mod settings;
@@ -226,9 +227,12 @@ impl Experiment {
             .collect()
     }
 
-    /// Half-life of its evidence, hours; none for a campaign.
-    pub fn half_life_hours(&self) -> Option<f64> {
-        (self.settings.kind == ExperimentKind::Flow).then_some(self.settings.half_life_hours)
+    /// The half-lives in which its evidence is kept: one without end for a campaign, several side by side for a flow.
+    pub fn tracks(&self) -> Tracks {
+        match self.settings.kind {
+            ExperimentKind::Campaign => Tracks::campaign(),
+            ExperimentKind::Flow => Tracks::flow(self.settings.half_life_hours),
+        }
     }
 
     /// The context of a mail: the position of its segment and daypart, each from 1, or 0 for none.

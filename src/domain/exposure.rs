@@ -72,7 +72,8 @@ impl Exposure {
         }
     }
 
-    fn scale(&mut self, factor: f64) {
+    /// Multiplies all sums by a factor.
+    pub fn scale(&mut self, factor: f64) {
         self.trials *= factor;
         self.successes *= factor;
         self.pending = self.pending.map(|pending| pending * factor);

@@ -8,7 +8,7 @@ use crate::domain::active_hours::ActiveHours;
 use crate::domain::activity::{ActivityProfile, OpenShares};
 pub use crate::domain::basis::Basis;
 use crate::domain::basis::Reason;
-use crate::domain::cell::{CellId, Context, Lane, Trial};
+use crate::domain::cell::{CellId, Context, Lane, Track, Trial};
 use crate::domain::civil::Zone;
 use crate::domain::event::{EventKind, HumanWeight};
 use crate::domain::experiment::{Experiment, FrequencyCap};
@@ -189,8 +189,8 @@ impl Touch {
         self.events & (kind.bit() | kind.late_bit()) != 0
     }
 
-    /// The cell and trial of a touch that sends.
-    pub fn trial(&self, half_life_hours: Option<f64>) -> Option<Trial> {
+    /// The cell and trial of a touch that sends, in one of the parallel half-lives.
+    pub fn trial(&self, track: Track, half_life_hours: Option<f64>) -> Option<Trial> {
         let Answer::Send {
             variant,
             context,
@@ -205,6 +205,7 @@ impl Touch {
             variant,
             context,
             lane,
+            track,
         };
         Some(Trial {
             id,

@@ -209,7 +209,7 @@ fn merged<R: Record>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cell::{CellId, Context, Lane};
+    use crate::domain::cell::{CellId, Context, Lane, Track};
     use crate::domain::name::{ExperimentUid, TenantId, VariantIndex};
 
     fn id() -> CellId {
@@ -221,6 +221,7 @@ mod tests {
                 daypart: 8,
             },
             lane: Lane::Holdout,
+            track: Track::CONFIGURED,
         }
     }
 

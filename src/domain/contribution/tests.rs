@@ -34,7 +34,7 @@ fn sum(changes: &[Change<'_>]) -> Cell {
     let mut cell = Cell::default();
     changes
         .iter()
-        .flat_map(|change| change.cells(None, now()))
+        .flat_map(|change| change.cells(Tracks::campaign(), now()))
         .for_each(|delta| cell.merge(&delta.cell));
     cell
 }

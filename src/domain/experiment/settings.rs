@@ -32,7 +32,7 @@ pub struct Settings {
     pub daypart_start_hours: Vec<u8>,
     /// When mails may be sent, unless a request says otherwise.
     pub send_defaults: SendDefaults,
-    /// Half-life of evidence of a flow, hours.
+    /// Half-life that a flow's evidence starts with, hours; others run beside it and are weighed by how well they predict.
     pub half_life_hours: f64,
     /// Mails the campaign will send in all; 0 when unknown.
     pub planned_sends: u64,

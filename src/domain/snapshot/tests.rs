@@ -2,6 +2,7 @@
 use super::*;
 use crate::domain::cell::Lane;
 use crate::domain::delay::DelayCurve;
+use crate::domain::cell::{Lane, Track};
 use crate::domain::experiment::tests::campaign;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{ExperimentUid, Slug};
@@ -27,6 +28,7 @@ fn cell(variant: u16, segment: u8, lane: Lane, trials: f64, successes: f64) -> (
             daypart: 0,
         },
         lane,
+        track: Track::CONFIGURED,
     };
     let click = Exposure {
         trials,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rand_distr::{Distribution, LogNormal};
 
-use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::cell::{Cell, CellId, Context, Lane, Track};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
@@ -125,6 +125,7 @@ fn matured_cells(
             variant: VariantIndex(arm),
             context: Context::default(),
             lane: Lane::Policy,
+            track: Track::CONFIGURED,
         };
         let cell = Cell {
             click,

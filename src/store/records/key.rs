@@ -1,8 +1,8 @@
 //! Keys, by what they lead to. All numbers are big-endian so that keys sort as numbers do.
 //!
 //! Invariant: what is read together lies together, and `parse` gives back what was put in.
-use crate::domain::cell::{CellId, Context, Lane};
 use crate::domain::content_id::ContentId;
+use crate::domain::cell::{CellId, Context, Lane, Track};
 use crate::domain::name::{ExperimentUid, RecipientKey, Slug, TenantId, VariantIndex};
 
 /// The store's identity.
@@ -73,6 +73,10 @@ fn push_cell(key: &mut Vec<u8>, id: CellId) {
     key.extend_from_slice(&id.experiment.0.to_be_bytes());
     key.extend_from_slice(&id.variant.0.to_be_bytes());
     key.extend_from_slice(&[id.context.segment, id.context.daypart, lane_byte(id.lane)]);
+    // The first track has no byte of its own: such are the keys of stores written before there were others.
+    if id.track != Track::CONFIGURED {
+        key.push(id.track.0);
+    }
 }
 
 /// All cells of an experiment.
@@ -266,6 +270,15 @@ pub mod parse {
             Some(TenantId(u32::from_be_bytes(self.take()?)))
         }
 
+        /// What is left at the end of a cell's key.
+        fn track(&mut self) -> Option<Track> {
+            match *self.0 {
+                [] => Some(Track::CONFIGURED),
+                [0, ..] | [_, _, ..] => None,
+                [track] => Some(Track(track)),
+            }
+        }
+
         fn cell(&mut self) -> Option<CellId> {
             let experiment = ExperimentUid(u64::from_be_bytes(self.take()?));
             let variant = VariantIndex(u16::from_be_bytes(self.take()?));
@@ -275,6 +288,7 @@ pub mod parse {
                 variant,
                 context: Context { segment, daypart },
                 lane: lane_of(lane)?,
+                track: self.track()?,
             })
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::app::DecideRequest;
-use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::cell::{Cell, CellId, Context, Lane, Track};
 use crate::domain::delay::DelayCurve;
 use crate::domain::event::EventKind;
 use crate::domain::experiment::Experiment;
@@ -126,6 +126,7 @@ impl Drawn {
                 variant: VariantIndex(arm),
                 context: Context::default(),
                 lane: Lane::Policy,
+                track: Track::CONFIGURED,
             };
             let cell = Cell {
                 open: open.clone(),
