@@ -7,6 +7,7 @@ mod clock;
 mod curves;
 mod decision_log;
 mod decisions;
+mod drift;
 mod error;
 mod experiments;
 mod fallback;
@@ -49,7 +50,7 @@ pub use model_card::{CardData, CardGuardrail, CardModel, ModelCard};
 pub use planning::{Assumptions, PlanRequest, PlanSubject, Planned};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{
-    HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope, VariantPart,
+    HalfLife, HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope, VariantPart,
     VariantResults,
 };
 pub use statistics::Statistics;

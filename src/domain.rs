@@ -38,6 +38,7 @@ pub mod policy;
 pub mod posterior;
 pub mod quadrature;
 pub mod recipient;
+pub mod reporting;
 pub mod sample_ratio;
 pub mod send_plan;
 pub mod send_time;

@@ -7,13 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::domain::arrivals::Arrivals;
-use crate::domain::cell::{Cell, CellDelta, CellId, Context, HOUR_MS, Lane};
+use crate::domain::cell::{Cell, CellDelta, CellId, Context, HOUR_MS, Lane, Track};
 use crate::domain::civil::HourOfWeek;
 use crate::domain::delay::DelayCurve;
 use crate::domain::delay::learning::DelayEvidence;
+use crate::domain::drift;
 use crate::domain::experiment::Objective;
 use crate::domain::exposure::Exposure;
 use crate::domain::guardrail::HarmEvidence;
+use crate::domain::half_life::Scores;
 use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY, assemble, is_matured};
 use crate::domain::name::{ExperimentUid, VariantIndex};
 use crate::domain::sample_ratio::SampleRatio;
@@ -42,6 +44,8 @@ pub struct Sums {
     ratio: SampleRatio,
     /// First and last hour with counts, since 1970.
     hours: Option<(i32, i32)>,
+    /// Weigh the half-lives that run side by side.
+    scores: Scores,
 }
 
 /// Everybody's activity by hour of the week, and how far people differ in it.
@@ -139,10 +143,13 @@ impl Sums {
             variant,
             context: context(byte),
             lane,
+            track: Track::CONFIGURED,
         };
         let mut sum = Cell::default();
         let of_variant = end(0, Lane::Policy)..=end(u8::MAX, Lane::Holdout);
-        for (_, cell) in self.cells.range(of_variant) {
+        let of_track = |id: &CellId| id.track == Track::CONFIGURED;
+        let cells = self.cells.range(of_variant);
+        for (_, cell) in cells.filter(|(id, _)| of_track(id)) {
             sum.merge(cell);
         }
         sum.advance(now.as_millisecond());
@@ -166,8 +173,8 @@ impl Sums {
     pub fn delay_evidence(&self, response: Objective, now: Timestamp) -> Option<DelayEvidence> {
         let now_ms = now.as_millisecond();
         let mut sum = Exposure::default();
-        let policy = self.cells.iter().filter(|(id, _)| id.lane == Lane::Policy);
-        for (_, cell) in policy {
+        let counts = |id: &CellId| id.lane == Lane::Policy && id.track == Track::CONFIGURED;
+        for (_, cell) in self.cells.iter().filter(|(id, _)| counts(id)) {
             let mut exposure = cell.objective(response).clone();
             let hours = (now_ms - cell.as_of_ms) as f64 / HOUR_MS as f64;
             let half_life = (cell.half_life_hours > 0.0).then_some(cell.half_life_hours);
@@ -185,8 +192,19 @@ impl Sums {
         })
     }
 
-    /// The cells as of now; planned trials whose time has come count from here on.
+    /// The cells as of now, one per context: those of the half-lives weighed by how well each predicts.
     pub fn due(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
+        let scores = self.scores;
+        drift::mixed(self.due_tracks(now), &scores)
+    }
+
+    /// Weighs the half-lives by these scores from now on.
+    pub fn weigh(&mut self, scores: Scores) {
+        self.scores = scores;
+    }
+
+    /// The cells of all half-lives as of now; planned trials whose time has come count from here on.
+    pub fn due_tracks(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
         self.move_due(now);
         let mut cells = self.cells.clone();
         let now_ms = now.as_millisecond();
@@ -216,10 +234,9 @@ impl Sums {
 
     /// Trials planned for later, by variant, in the policy lane.
     pub fn planned_trials(&self, variant: VariantIndex, objective: Objective) -> f64 {
-        let of_variant = self
-            .planned
-            .iter()
-            .filter(|((_, id), _)| id.variant == variant && id.lane == Lane::Policy);
+        let of_variant = self.planned.iter().filter(|((_, id), _)| {
+            id.variant == variant && id.lane == Lane::Policy && id.track == Track::CONFIGURED
+        });
         of_variant
             .map(|(_, cell)| cell.objective(objective).trials)
             .sum()

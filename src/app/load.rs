@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use crate::domain::cell::CellDelta;
 use crate::domain::civil::HourOfWeek;
+use crate::domain::drift::Drift;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourDelta;
 use crate::domain::name::{ExperimentUid, TenantId};
@@ -33,13 +34,18 @@ impl App {
             self.load_hours(partition, &mut report).await?;
         }
         self.load_chronotypes().await?;
+        let mut drifts = self.load_drifts(&mut report).await?;
         report.experiments = experiments.len();
         let now = self.now();
         for (tenant, experiment) in experiments {
             let sums = sums.remove(&experiment.uid).unwrap_or_default();
             let published = |_, objective| self.registry.expected_rate(tenant, objective);
             let oversight = oversights.remove(&experiment.uid).unwrap_or_default();
+            let drift = drifts.remove(&experiment.uid);
             let live = Live::new(tenant, experiment, sums, &published, now);
+            if let Some(drift) = drift {
+                live.set_drift(drift);
+            }
             self.registry.insert(live.overseen(oversight));
         }
         self.registry
@@ -156,6 +162,20 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    async fn load_drifts(
+        &self,
+        report: &mut LoadReport,
+    ) -> Result<HashMap<ExperimentUid, Drift>, AppError> {
+        let mut drifts = HashMap::new();
+        self.each(HOME, key::DRIFTS, report, |key, value| {
+            let (_, experiment) = key::parse::drift(key).ok_or_else(|| foreign_key(key))?;
+            drifts.insert(experiment, records::decode(value)?);
+            Ok(())
+        })
+        .await?;
+        Ok(drifts)
     }
 
     /// Calls `take` for every row of a prefix, page by page; a row that cannot be read is reported, a newer format stops the start.

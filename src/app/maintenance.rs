@@ -22,6 +22,8 @@ pub enum MaintenanceStep {
     CheckFallbacks,
     /// Fits chronotypes to a sample of the recipients.
     Chronotypes,
+    /// Judges the drift of flows.
+    JudgeDrift,
 }
 
 /// What one round of maintenance did.
@@ -43,12 +45,13 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Fold,
         Self::PruneDecisionLog,
         Self::Oversee,
         Self::CheckFallbacks,
         Self::Chronotypes,
+        Self::JudgeDrift,
     ];
 
     /// Its name, for logs and metrics.
@@ -59,6 +62,7 @@ impl MaintenanceStep {
             Self::Oversee => "oversee",
             Self::CheckFallbacks => "check_fallbacks",
             Self::Chronotypes => "chronotypes",
+            Self::JudgeDrift => "judge_drift",
         }
     }
 
@@ -70,6 +74,7 @@ impl MaintenanceStep {
             Self::Oversee => 5_000,
             Self::CheckFallbacks => 60_000,
             Self::Chronotypes => 24 * 3_600_000,
+            Self::JudgeDrift => 60_000,
         }
     }
 }
@@ -118,6 +123,7 @@ impl App {
             MaintenanceStep::Oversee => self.oversee().await,
             MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
             MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
+            MaintenanceStep::JudgeDrift => self.judge_drift().await.map(|_| ()),
         }
     }
 }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::domain::delay::learning::LearnedDelay;
+use crate::domain::drift::Drift;
 use crate::domain::experiment::{Experiment, ExperimentState, Objective};
 use crate::domain::name::{ExperimentUid, Slug, TenantId};
 use crate::domain::oversight::Oversight;
@@ -38,6 +39,7 @@ pub struct Live {
     snapshot: ArcSwap<Snapshot>,
     sums: Mutex<Sums>,
     delays: Mutex<Delays>,
+    drift: Mutex<Drift>,
     dirty: AtomicBool,
     version: AtomicU64,
     oversight: Mutex<Oversight>,
@@ -90,6 +92,7 @@ impl Live {
             snapshot: ArcSwap::from_pointee(snapshot),
             sums: Mutex::new(sums),
             delays: Mutex::new(Delays::published()),
+            drift: Mutex::default(),
             dirty: AtomicBool::new(false),
             version: AtomicU64::new(1),
             oversight: Mutex::default(),
@@ -157,6 +160,19 @@ impl Live {
     /// Puts later curves in place; they are used from the next refresh on.
     pub fn set_delays(&self, delays: Delays) {
         *self.delays.lock().unwrap_or_else(PoisonError::into_inner) = delays;
+    }
+
+    /// What the flow has shown of its drift.
+    pub fn drift(&self) -> Drift {
+        let drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        drift.clone()
+    }
+
+    /// Puts a later judgement of the drift in place, and weighs the half-lives by it from the next refresh on.
+    pub fn set_drift(&self, drift: Drift) {
+        let scores = *drift.scores();
+        *self.drift.lock().unwrap_or_else(PoisonError::into_inner) = drift;
+        self.add(|sums| sums.weigh(scores));
     }
 
     /// Adds changes to the sums.

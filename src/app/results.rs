@@ -5,16 +5,18 @@ use jiff::Timestamp;
 
 use crate::domain::beliefs::Beliefs;
 use crate::domain::cell::{Cell, CellId, Lane};
+use crate::domain::change_point::ChangePoint;
 use crate::domain::delay::learning::LearnedDelay;
-use crate::domain::experiment::Experiment;
+use crate::domain::drift::Drift;
+use crate::domain::experiment::{Experiment, ExperimentKind};
 use crate::domain::name::{Slug, TenantId, VariantIndex};
-use crate::domain::posterior::{Posterior, best_posterior};
-use crate::domain::quadrature::BestArm;
+use crate::domain::posterior::CellCounts;
+use crate::domain::reporting::{Reported, report};
 use crate::domain::sample_ratio;
 use crate::domain::shadow::ShadowComparison;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
-use crate::domain::standing::{Purpose, Standing, Terms};
+use crate::domain::standing::{Purpose, Terms};
 use crate::domain::timeline::HourCounts;
 
 use super::{App, AppError};
@@ -56,6 +58,21 @@ pub struct Results {
     pub delay: LearnedDelay,
     /// What shadow mode has shown; none as long as nothing was decided in it.
     pub shadow: Option<ShadowComparison>,
+    /// The half-lives of a flow's evidence; none of a campaign.
+    pub half_lives: Vec<HalfLife>,
+    /// Changes of rates that were noticed, the latest last.
+    pub changes: Vec<ChangePoint>,
+}
+
+/// One of the half-lives in which a flow's evidence is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HalfLife {
+    /// Hours; none for evidence that never fades.
+    pub hours: Option<f64>,
+    /// Its share in the evidence that decides.
+    pub weight: f64,
+    /// How well it foretold the days so far: discounted logarithm of the predictive probability, 0 for the best.
+    pub score: f64,
 }
 
 /// What one variant shows.
@@ -145,10 +162,13 @@ impl App {
         let shadow = ShadowComparison::of(&sums.shadow());
         drop(sums);
         let results = assemble(&snapshot, facts, &beliefs, now);
+        let drift = live.drift();
         Ok(Results {
             ratio,
             delay,
             shadow: (shadow.sends > 0.0).then_some(shadow),
+            half_lives: half_lives(&snapshot.experiment, &drift),
+            changes: drift.changes().to_vec(),
             ..results
         })
     }
@@ -189,20 +209,16 @@ fn assemble(
     let cells: Vec<Cell> = facts.iter().map(|fact| fact.cell.clone()).collect();
     let standings = terms.standings(&cells);
     let live = live_positions(&experiment);
-    let alive: Vec<Posterior> = live
-        .iter()
-        .filter_map(|at| standings.get(*at).map(|standing| standing.posterior))
-        .collect();
-    let best = best_posterior(&alive);
+    let reported = report(&terms, &cells, &live);
     let rows = facts.iter().zip(&standings).enumerate();
     let variants: Vec<VariantResults> = rows
         .map(|(at, (fact, of_fact))| {
             let standing = live.iter().position(|live| *live == at);
             shown(
                 fact,
-                of_fact,
-                &best,
-                standing,
+                of_fact.counts,
+                &reported,
+                Place { at, standing },
                 snapshot.everyone().map(AsRef::as_ref),
             )
         })
@@ -228,7 +244,24 @@ fn assemble(
         leader,
         relative_loss,
         variants,
+        half_lives: Vec::new(),
+        changes: Vec::new(),
     }
+}
+
+fn half_lives(experiment: &Experiment, drift: &Drift) -> Vec<HalfLife> {
+    if experiment.settings.kind == ExperimentKind::Campaign {
+        return Vec::new();
+    }
+    let (weights, scores) = (drift.scores().weights(), drift.scores().relative());
+    let tracks = experiment.tracks().each().zip(weights).zip(scores);
+    tracks
+        .map(|(((_, hours), weight), score)| HalfLife {
+            hours,
+            weight,
+            score,
+        })
+        .collect()
 }
 
 fn live_positions(experiment: &Experiment) -> Vec<usize> {
@@ -239,22 +272,34 @@ fn live_positions(experiment: &Experiment) -> Vec<usize> {
         .collect()
 }
 
-/// One variant; `standing` is its position among the live ones, none for those that are not.
+/// Where a variant is among all, and among the live ones unless it is not.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    standing: Option<usize>,
+}
+
 fn shown(
     fact: &Facts,
-    Standing { posterior, counts }: &Standing,
-    best: &BestArm,
-    standing: Option<usize>,
+    counts: CellCounts,
+    reported: &Reported,
+    place: Place,
     table: Option<&Table>,
 ) -> VariantResults {
-    let of = |values: &[f64]| standing.and_then(|at| values.get(at)).copied();
-    let loss_if_chosen = (best.expected_maximum - posterior.mean()).max(0.0);
+    let best = &reported.best;
+    let of = |values: &[f64]| place.standing.and_then(|at| values.get(at)).copied();
+    let mean = reported.means.get(place.at).copied().unwrap_or(0.0);
+    let interval = reported.intervals.get(place.at).copied();
+    let loss_if_chosen = (best.expected_maximum - mean).max(0.0);
     let share =
         table.and_then(|table| Some(table.allocation.propensity(table.position(fact.variant)?)));
     VariantResults {
         variant: fact.variant,
-        mean: posterior.mean(),
-        interval: posterior.credible_interval(0.95),
+        mean,
+        interval: interval.unwrap_or(Interval {
+            low: mean,
+            high: mean,
+        }),
         probability_best: of(&best.probability).unwrap_or(0.0),
         expected_loss: of(&best.expected_loss).unwrap_or(loss_if_chosen),
         share: share.unwrap_or(0.0),

@@ -7,6 +7,7 @@ use crate::domain::alert::Alert;
 use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
+use crate::domain::drift::Drift;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
@@ -71,6 +72,7 @@ impl Survey {
             Individuality::KIND => checked::<Individuality>(value)?,
             PlannedSends::KIND => checked::<PlannedSends>(value)?,
             Chronotypes::KIND => checked::<Chronotypes>(value)?,
+            Drift::KIND => checked::<Drift>(value)?,
             LastUid::KIND => checked::<LastUid>(value)?,
             LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
             LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,

@@ -5,7 +5,9 @@ mod alias;
 mod best_arm;
 mod blast;
 mod chapelle_li;
+mod calibration;
 mod delay;
+mod drift;
 mod file;
 mod forecast;
 mod google;
@@ -17,6 +19,7 @@ mod planner;
 mod proxy;
 mod value;
 mod send_time;
+mod segments;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -50,11 +53,13 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Scenario {
     Blast(blast::Args),
+    Calibration(calibration::Args),
     Delay(delay::Args),
-    OffPolicy(off_policy::Args),
-    Guardrail(guardrail::Args),
+    Drift(drift::Args),
     Forecast(forecast::Args),
+    Guardrail(guardrail::Args),
     Holdout(holdout::Args),
+    OffPolicy(off_policy::Args),
     Planner(planner::Args),
     BestArm(best_arm::Args),
     Alias(alias::Args),
@@ -64,6 +69,7 @@ enum Scenario {
     Proxy(proxy::Args),
     Value(value::Args),
     SendTime(send_time::Args),
+    Segments(segments::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -83,11 +89,13 @@ impl Scenario {
     fn run(self) -> Result<ExitCode, CliError> {
         match self {
             Self::Blast(args) => blast::run(args),
+            Self::Calibration(args) => calibration::run(args),
             Self::Delay(args) => delay::run(args),
-            Self::OffPolicy(args) => off_policy::run(args),
-            Self::Guardrail(args) => guardrail::run(args),
+            Self::Drift(args) => drift::run(args),
             Self::Forecast(args) => forecast::run(args),
+            Self::Guardrail(args) => guardrail::run(args),
             Self::Holdout(args) => holdout::run(args),
+            Self::OffPolicy(args) => off_policy::run(args),
             Self::Planner(args) => planner::run(args),
             Self::BestArm(args) => best_arm::run(args),
             Self::Alias(args) => alias::run(args),
@@ -97,6 +105,7 @@ impl Scenario {
             Self::Proxy(args) => proxy::run(args),
             Self::Value(args) => value::run(args),
             Self::SendTime(args) => send_time::run(args),
+            Self::Segments(args) => segments::run(args),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::name::VariantIndex;
 
 /// A change must be so many times (in natural logarithms) likelier than none. Measured without any change, looked at daily:
 /// well under one false alarm in 500 days of a variant.
-pub const THRESHOLD: f64 = 7.0;
+pub const THRESHOLD: f64 = 13.0;
 
 /// Successes to expect on either side of a change before it is considered.
 const EXPECTED_MIN: f64 = 5.0;

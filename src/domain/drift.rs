@@ -19,6 +19,8 @@ use crate::domain::shape::BetaShape;
 
 /// Time between two judgements, hours.
 pub const JUDGED_EVERY_HOURS: f64 = 24.0;
+/// A stretch in which more trials mature than this times those sent says nothing about changes.
+const MATURED_OVER_SENT_MAX: f64 = 1.25;
 /// Change points remembered; the oldest go first.
 pub const CHANGE_POINTS_MAX: usize = 50;
 
@@ -83,11 +85,18 @@ impl Drift {
                 .enumerate()
                 .map(|(at, tracks)| self.arrived(at, tracks, evidence.curve))
                 .collect();
-            for (mark, arrived) in self.marks.iter().zip(&arrived) {
-                let foretold = mark.forecasts.map(|(a, b)| BetaShape::clamped(a, b));
-                self.scores.add(&foretold, *arrived);
-            }
-            self.history.add(&arrived, now);
+            let foretold = self
+                .marks
+                .iter()
+                .map(|mark| mark.forecasts.map(|(a, b)| BetaShape::clamped(a, b)));
+            let judged: Vec<_> = foretold.zip(arrived.iter().copied()).collect();
+            self.scores.add(&judged);
+            let steady: Vec<Arrived> = tables
+                .iter()
+                .enumerate()
+                .map(|(at, tracks)| self.steady(at, tracks, arrived.get(at).copied()))
+                .collect();
+            self.history.add(&steady, now);
             // A change that is found is taken out of the history, so each look finds the next clearest one.
             changes.extend((0..=evidence.variants).map_while(|_| self.history.changed(now)));
         }
@@ -112,6 +121,16 @@ impl Drift {
             trials: matured.max(successes),
             successes,
         }
+    }
+
+    /// What arrived, unless most of it came from mails of before: when a variant's traffic falls, its late answers alone are left, and a
+    /// delay curve that is a little off would look like a change of its rate.
+    fn steady(&self, at: usize, tracks: &[Exposure; TRACKS], arrived: Option<Arrived>) -> Arrived {
+        let before = self.marks.get(at).map_or(0.0, |mark| mark.counted.trials);
+        let sent = tracks.last().map_or(0.0, |counted| counted.trials) - before;
+        arrived
+            .filter(|came| came.trials <= MATURED_OVER_SENT_MAX * sent)
+            .unwrap_or_default()
     }
 
     /// The scores of the tracks.
@@ -162,7 +181,9 @@ impl Evidence<'_> {
 pub fn mixed(cells: BTreeMap<CellId, Cell>, scores: &Scores) -> BTreeMap<CellId, Cell> {
     let trials = |track: Track| -> f64 {
         let of_track = cells.iter().filter(|(id, _)| id.track == track);
-        of_track.map(|(_, cell)| cell.click.trials).sum()
+        of_track
+            .map(|(_, cell)| cell.open.trials + cell.click.trials)
+            .sum()
     };
     let (never, configured) = (trials(Track::NEVER), trials(Track::CONFIGURED));
     if never <= 0.0 || never < configured * (1.0 - 1e-6) {

@@ -227,6 +227,11 @@ impl Experiment {
             .collect()
     }
 
+    /// The configured half-life of its evidence, hours; none for a campaign.
+    pub fn half_life_hours(&self) -> Option<f64> {
+        (self.settings.kind == ExperimentKind::Flow).then_some(self.settings.half_life_hours)
+    }
+
     /// The half-lives in which its evidence is kept: one without end for a campaign, several side by side for a flow.
     pub fn tracks(&self) -> Tracks {
         match self.settings.kind {

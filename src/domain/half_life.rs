@@ -10,8 +10,10 @@ use crate::domain::shape::BetaShape;
 /// How many half-lives run side by side for a flow.
 pub const TRACKS: usize = 5;
 
-/// Half-lives besides the configured one, hours: two days, a week, sixty days, never.
-const OTHERS_HOURS: [Option<f64>; TRACKS - 1] = [Some(48.0), Some(168.0), Some(1_440.0), None];
+/// Half-lives besides the configured one, hours: five days, eleven days, sixty days, never.
+///
+/// Two days foretell the leader's level best, but leave too little evidence on the others (measured).
+const OTHERS_HOURS: [Option<f64>; TRACKS - 1] = [Some(120.0), Some(264.0), Some(1_440.0), None];
 
 /// Logarithms of the weights believed beforehand: most rates are steadier than one bad week suggests (measured: without this lead
 /// a flow that never changes loses 1.3 times what it must).
@@ -20,8 +22,14 @@ const LOG_BELIEF: [f64; TRACKS] = [0.0, 0.0, 0.0, 1.0, 2.0];
 /// Scores halve in so many days, so that a flow that begins to drift is soon judged by its drift.
 const SCORE_HALF_LIFE_DAYS: f64 = 13.5;
 
-/// Exponent of the predictive likelihood: days of one flow are not independent judgements (0.3 to 1 measured alike).
-const SCORE_EXPONENT: f64 = 0.5;
+/// Exponent of the predictive likelihood: days of one flow are not independent judgements (0.5 to 1 measured alike).
+const SCORE_EXPONENT: f64 = 0.7;
+
+/// Successes, come and foretold, that hold a track's level at one.
+const LEVEL_WEIGHT: f64 = 100.0;
+
+/// Highest rate that a level may lead to.
+const RATE_MAX: f64 = 0.999;
 
 /// One of the half-lives that run side by side; 0 is the configured one, which every experiment has.
 #[derive(
@@ -38,7 +46,13 @@ pub struct Tracks {
 
 /// How well each track foretold the days so far: discounted logarithms of predictive probabilities, in the order of the tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scores([f64; TRACKS]);
+pub struct Scores {
+    logs: [f64; TRACKS],
+    /// Successes that came.
+    came: f64,
+    /// Successes that each track foretold.
+    foretold: [f64; TRACKS],
+}
 
 /// What came between two looks at one variant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -95,25 +109,39 @@ impl Scores {
     /// Lets older days count less.
     pub fn fade(&mut self, days: f64) {
         let kept = (-days.max(0.0) / SCORE_HALF_LIFE_DAYS).exp2();
-        self.0 = self.0.map(|score| score * kept);
+        self.logs = self.logs.map(|score| score * kept);
+        self.came *= kept;
+        self.foretold = self.foretold.map(|foretold| foretold * kept);
     }
 
-    /// Adds what came to one variant, which `foretold` gives each track's posterior for, as of before it came.
-    pub fn add(&mut self, foretold: &[BetaShape; TRACKS], arrived: Arrived) {
-        if arrived.trials > 0.0 {
-            for (score, shape) in self.0.iter_mut().zip(foretold) {
-                *score += log_predictive(*shape, arrived);
+    /// Adds what came to the variants in one stretch; each with its posterior in every track, as of before it came.
+    ///
+    /// Each track is judged at its own usual level, `came / foretold` so far: a delay curve that is a little off shifts young evidence
+    /// more than old, and the level decides nothing between variants.
+    pub fn add(&mut self, variants: &[([BetaShape; TRACKS], Arrived)]) {
+        let levels = self.levels();
+        for (shapes, arrived) in variants.iter().filter(|(_, came)| came.trials > 0.0) {
+            self.came += arrived.successes;
+            let tracks = self.logs.iter_mut().zip(&mut self.foretold);
+            for ((log, foretold), (shape, level)) in tracks.zip(shapes.iter().zip(levels)) {
+                *log += log_predictive(at_level(*shape, level), *arrived);
+                *foretold += shape.mean() * arrived.trials;
             }
         }
     }
 
-    /// Scores in the order of the tracks, relative to the best one: 0 or less.
-    pub fn relative(&self) -> [f64; TRACKS] {
-        let best = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        self.0.map(|score| score - best)
+    fn levels(&self) -> [f64; TRACKS] {
+        self.foretold
+            .map(|foretold| (self.came + LEVEL_WEIGHT) / (foretold + LEVEL_WEIGHT))
     }
 
-    /// Weights of the tracks: `w_j` proportional to `b_j exp(0.5 score_j)`, b the belief beforehand.
+    /// Scores in the order of the tracks, relative to the best one: 0 or less.
+    pub fn relative(&self) -> [f64; TRACKS] {
+        let best = self.logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.logs.map(|score| score - best)
+    }
+
+    /// Weights of the tracks: `w_j` proportional to `b_j exp(0.7 score_j)`, b the belief beforehand.
     ///
     /// Weighing forecasters by their discounted predictive likelihood is the forgetting of Raftery, Karny and Ettler (2010,
     /// dynamic model averaging).
@@ -127,6 +155,13 @@ impl Scores {
         let sum: f64 = weights.iter().sum();
         weights.map(|weight| weight / sum)
     }
+}
+
+/// The same certainty around a mean that is so many times higher.
+fn at_level(shape: BetaShape, level: f64) -> BetaShape {
+    let weight = shape.alpha() + shape.beta();
+    let mean = (shape.mean() * level).min(RATE_MAX);
+    BetaShape::clamped(weight * mean, weight * (1.0 - mean))
 }
 
 /// `ln P(S | n, a, b)` of the Beta-binomial, up to the binomial coefficient, which all tracks share:
@@ -188,7 +223,7 @@ mod tests {
             trials: 1_000.0,
             successes: 100.0,
         };
-        scores.add(&foretold, arrived);
+        scores.add(&[(foretold, arrived)]);
         let weights = scores.weights();
         assert!(weights[1] > 0.99, "{weights:?}");
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
@@ -203,7 +238,8 @@ mod tests {
     #[test]
     fn nothing_that_came_teaches_nothing() {
         let mut scores = Scores::default();
-        scores.add(&[BetaShape::clamped(1.0, 1.0); TRACKS], Arrived::default());
+        let alike = [BetaShape::clamped(1.0, 1.0); TRACKS];
+        scores.add(&[(alike, Arrived::default())]);
         assert_eq!(scores, Scores::default());
         assert!(Scores::default().weights()[Track::NEVER.index()] > 0.5);
     }

@@ -14,7 +14,7 @@ pub use family::{Posterior, UtilityPosterior, ValuePosterior, best_posterior};
 pub use pooling::{
     CellCounts, CellEvidence, CellPool, KAPPA_MAX, KAPPA_MIN, KAPPA_START, PoolLevels,
     campaign_prior, estimate_kappa, pool_levels, pooled_cell_posterior, reporting_kappa,
-    reporting_prior,
+    reporting_prior, spread_kappa,
 };
 pub use proxy::{Follower, PROXY_LEADS_MIN, proxy_priors};
 pub use utility::{Outcome, Stage, harm_prior, utility_posterior};

@@ -1,12 +1,15 @@
 //! Results on the wire.
-use crate::app::{HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults};
+use jiff::Timestamp;
+
+use crate::app::{HalfLife, HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults};
+use crate::domain::change_point::ChangePoint;
 use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::event::EventKind;
 use crate::domain::shadow::ShadowComparison;
 use crate::domain::timeline::HourCounts;
 use crate::domain::uplift::{Detectable, Uplift};
 
-use super::check::timestamp;
+use super::check::{duration_ms, timestamp};
 use super::experiments::{objective_wire, state_wire, variant_state_wire};
 use super::wire;
 
@@ -23,6 +26,8 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         ratio,
         delay,
         shadow,
+        half_lives,
+        changes,
     } = results;
     let leader = leader
         .and_then(|at| experiment.variants.get(at))
@@ -48,6 +53,11 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         sample_ratio_check: Some(wire::SampleRatioCheck { p_value, alarm }),
         delay_curve: Some(delay_wire(delay)),
         shadow: shadow.as_ref().map(shadow_wire),
+        half_lives: half_lives.iter().map(half_life_wire).collect(),
+        change_points: changes
+            .iter()
+            .map(|change| change_wire(results, change))
+            .collect(),
     }
 }
 
@@ -84,6 +94,38 @@ fn shadow_wire(shadow: &ShadowComparison) -> wire::ShadowResults {
         overlap,
         effective_sends,
         identified: is_identified,
+    }
+}
+
+fn half_life_wire(shown: &HalfLife) -> wire::HalfLifeWeight {
+    let HalfLife {
+        hours,
+        weight,
+        score,
+    } = *shown;
+    wire::HalfLifeWeight {
+        half_life: hours.map(|hours| duration_ms((hours * 3_600_000.0) as i64)),
+        weight,
+        score,
+    }
+}
+
+fn change_wire(results: &Results, change: &ChangePoint) -> wire::ChangePoint {
+    let ChangePoint {
+        variant,
+        changed_at_ms,
+        noticed_at_ms,
+        rate_before,
+        rate_after,
+    } = *change;
+    let variant = variant.and_then(|index| results.experiment.variant(index));
+    let instant = |ms| Timestamp::from_millisecond(ms).ok().map(timestamp);
+    wire::ChangePoint {
+        variant_id: variant.map(|of| of.id.to_string()).unwrap_or_default(),
+        change_time: instant(changed_at_ms),
+        notice_time: instant(noticed_at_ms),
+        rate_before,
+        rate_after,
     }
 }
 

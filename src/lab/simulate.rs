@@ -5,7 +5,9 @@ pub mod alias;
 pub mod best_arm;
 pub mod blast;
 pub mod chapelle_li;
+pub mod calibration;
 pub mod delay;
+pub mod drift;
 pub mod forecast;
 pub mod funnel;
 pub mod google;
@@ -17,6 +19,7 @@ pub mod planner;
 pub mod proxy;
 pub mod value;
 pub mod send_time;
+pub mod segments;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +31,15 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 15] = [
+pub const SCENARIOS: [Scenario; 18] = [
     blast::SCENARIO,
+    calibration::SCENARIO,
     delay::SCENARIO,
-    off_policy::SCENARIO,
-    guardrail::SCENARIO,
+    drift::SCENARIO,
     forecast::SCENARIO,
+    guardrail::SCENARIO,
     holdout::SCENARIO,
+    off_policy::SCENARIO,
     planner::SCENARIO,
     best_arm::SCENARIO,
     alias::SCENARIO,
@@ -44,4 +49,5 @@ pub const SCENARIOS: [Scenario; 15] = [
     proxy::SCENARIO,
     value::SCENARIO,
     send_time::SCENARIO,
+    segments::SCENARIO,
 ];

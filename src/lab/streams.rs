@@ -4,8 +4,11 @@
 //! the same luck.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Binomial, Distribution};
 
 use crate::domain::draws::unit_interval;
+
+use super::LabError;
 
 /// A stream of random numbers.
 pub struct Stream(ChaCha8Rng);
@@ -53,6 +56,28 @@ impl Stream {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
+    }
+
+    /// How many of so many trials succeed, each with the same chance.
+    pub fn successes(&mut self, trials: u64, chance: f64) -> Result<u64, LabError> {
+        let binomial = Binomial::new(trials, chance.clamp(0.0, 1.0))
+            .map_err(|_| LabError::Defect("a chance is no probability"))?;
+        Ok(binomial.sample(&mut self.0))
+    }
+
+    /// How many of so many mails each arm gets, with these probabilities.
+    pub fn shared_out(&mut self, mails: u64, shares: &[f64]) -> Result<Vec<u64>, LabError> {
+        let (mut left, mut mass): (u64, f64) = (mails, shares.iter().sum());
+        let mut counts = Vec::with_capacity(shares.len());
+        for share in shares {
+            let count = self.successes(left, share / mass.max(f64::MIN_POSITIVE))?;
+            (left, mass) = (left - count, mass - share);
+            counts.push(count);
+        }
+        if let Some(last) = counts.last_mut() {
+            *last += left;
+        }
+        Ok(counts)
     }
 
     /// The generator itself, for distributions.

@@ -10,6 +10,7 @@ use crate::domain::alert::Alert;
 use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::Cell;
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
+use crate::domain::drift::Drift;
 use crate::domain::experiment::Experiment;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
@@ -77,6 +78,7 @@ records! {
     Oversight = 31, "oversight";
     ShadowTally = 44, "shadow tally";
     Chronotypes = 16, "chronotypes";
+    Drift = 24, "drift";
 }
 
 impl Record for Experiment {
@@ -265,6 +267,29 @@ mod tests {
             Some((tenant, ExperimentUid(5)))
         );
         assert_eq!(key::parse::cell(b"c"), None);
+    }
+
+    #[test]
+    fn the_first_track_has_the_keys_of_stores_written_before_there_were_others() {
+        let first = CellId {
+            track: Track::CONFIGURED,
+            ..id()
+        };
+        let never = CellId {
+            track: Track::NEVER,
+            ..id()
+        };
+        let (old, new) = (key::cell(TenantId(3), first), key::cell(TenantId(3), never));
+        assert_eq!(old.len(), 1 + 4 + 8 + 2 + 3);
+        assert_eq!(
+            new.strip_prefix(old.as_slice()),
+            Some([Track::NEVER.0].as_slice())
+        );
+        assert_eq!(key::parse::cell(&new), Some((TenantId(3), never)));
+        assert_eq!(key::parse::cell(&[new, vec![1]].concat()), None);
+        let uid = ExperimentUid(9);
+        let drift = key::drift(TenantId(3), uid);
+        assert_eq!(key::parse::drift(&drift), Some((TenantId(3), uid)));
     }
 
     #[test]

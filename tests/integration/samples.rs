@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use hermod::domain::alert::{Alert, AlertKind, Condition};
 use hermod::domain::arrivals::Arrivals;
-use hermod::domain::cell::{Cell, Context, Harm, Lane};
+use hermod::domain::cell::{Cell, CellId, Context, Harm, Lane, Track};
 use hermod::domain::civil::LocalHour;
 use hermod::domain::decide::Reason;
+use hermod::domain::delay::DelayCurve;
+use hermod::domain::drift::{Drift, Evidence};
 use hermod::domain::event::{EventKind, HumanWeight};
 use hermod::domain::experiment::{
     Experiment, ExperimentKind, ExperimentState, FrequencyCap, Guardrails, Objective, Probation,
@@ -23,6 +25,7 @@ use hermod::domain::hour_activity::HourActivity;
 use hermod::domain::name::{ExperimentUid, Slug, VariantIndex};
 use hermod::domain::oversight::{Oversight, Signal};
 use hermod::domain::policy::Policy;
+use hermod::domain::posterior::Prior;
 use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
 };
@@ -293,6 +296,40 @@ fn an_experiment_is_read_as_it_was_written() {
 #[test]
 fn a_cell_is_read_as_it_was_written() {
     check(&cell());
+}
+
+#[test]
+fn a_record_of_drift_is_read_as_it_was_written() {
+    let mut drift = Drift::default();
+    for day in 0..3 {
+        let cell = Cell {
+            as_of_ms: AT_MS + day * 86_400_000,
+            click: exposure(100.0 * (day + 1) as f64),
+            ..Cell::default()
+        };
+        let id = CellId {
+            experiment: ExperimentUid(7),
+            variant: VariantIndex(0),
+            context: Context::default(),
+            lane: Lane::Policy,
+            track: Track::NEVER,
+        };
+        let evidence = Evidence {
+            cells: &[(id, cell)].into(),
+            variants: 2,
+            objective: Objective::Click,
+            prior: Prior {
+                mean: 0.25,
+                weight: 8.0,
+            },
+            curve: &DelayCurve::instant(),
+        };
+        drift.judge(
+            &evidence,
+            Timestamp::from_millisecond(AT_MS + day * 86_400_000).unwrap(),
+        );
+    }
+    check(&drift);
 }
 
 #[test]

@@ -41,6 +41,8 @@ impl App {
         for partition in (0..self.engine.partitions()).map(Partition) {
             self.delete_prefix(partition, key::cells_of(tenant, experiment.uid))
                 .await?;
+            self.delete_prefix(partition, key::drift(tenant, experiment.uid))
+                .await?;
             self.delete_prefix(partition, key::timeline_of(tenant, experiment.uid))
                 .await?;
             self.delete_prefix(partition, key::arrivals(tenant, experiment.uid))

@@ -189,8 +189,13 @@ pub fn estimate_kappa(cells: &[CellEvidence], fitted_parameters: usize) -> f64 {
 ///
 /// About 258 at 22 %. Too strong to decide with, but a raw winner's advantage is about twice the true one (Upworthy).
 pub fn reporting_kappa(mean_rate: f64) -> f64 {
+    spread_kappa(EFFECT_SD, mean_rate)
+}
+
+/// Concentration of a Beta of this mean whose standard deviation in log-odds is about `sd`: `1 / (sd^2 m (1 - m)) - 1`, at least 0.5.
+pub fn spread_kappa(sd: f64, mean_rate: f64) -> f64 {
     let m = mean_rate.clamp(MEAN_MARGIN, 1.0 - MEAN_MARGIN);
-    1.0 / (EFFECT_SD * EFFECT_SD * m * (1.0 - m)) - 1.0
+    (1.0 / (sd * sd * m * (1.0 - m)) - 1.0).max(0.5)
 }
 
 /// The empirical-Bayes prior for reporting a campaign, centred on the campaign's own pooled mean

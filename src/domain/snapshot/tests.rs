@@ -1,8 +1,7 @@
 //! Tests of `snapshot`.
 use super::*;
-use crate::domain::cell::Lane;
-use crate::domain::delay::DelayCurve;
 use crate::domain::cell::{Lane, Track};
+use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::tests::campaign;
 use crate::domain::exposure::Exposure;
 use crate::domain::name::{ExperimentUid, Slug};

@@ -1,8 +1,8 @@
 //! Keys, by what they lead to. All numbers are big-endian so that keys sort as numbers do.
 //!
 //! Invariant: what is read together lies together, and `parse` gives back what was put in.
-use crate::domain::content_id::ContentId;
 use crate::domain::cell::{CellId, Context, Lane, Track};
+use crate::domain::content_id::ContentId;
 use crate::domain::name::{ExperimentUid, RecipientKey, Slug, TenantId, VariantIndex};
 
 /// The store's identity.
@@ -25,6 +25,8 @@ pub const HOURS: &[u8] = b"h";
 pub const ARRIVALS: &[u8] = b"l";
 /// Prefix of all chronotypes.
 pub const CHRONOTYPES: &[u8] = b"k";
+/// Prefix of all records of drift.
+pub const DRIFTS: &[u8] = b"f";
 /// Prefix of all individualities.
 pub const INDIVIDUALITIES: &[u8] = b"i";
 /// Prefix of all tallies of shadow mode.
@@ -144,6 +146,13 @@ pub fn hour(tenant: TenantId, day: i32, hour_of_week: u8) -> Vec<u8> {
 /// The delays of an experiment's answers.
 pub fn arrivals(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
     let mut key = tenant_key(ARRIVALS, tenant);
+    key.extend_from_slice(&experiment.0.to_be_bytes());
+    key
+}
+
+/// What a flow has shown of its drift.
+pub fn drift(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
+    let mut key = tenant_key(DRIFTS, tenant);
     key.extend_from_slice(&experiment.0.to_be_bytes());
     key
 }
@@ -386,6 +395,15 @@ pub mod parse {
     /// The key of an experiment's delays.
     pub fn arrivals(key: &[u8]) -> Option<(TenantId, ExperimentUid)> {
         let mut parts = Parts(key.strip_prefix(ARRIVALS)?);
+        Some((
+            parts.tenant()?,
+            ExperimentUid(u64::from_be_bytes(parts.take()?)),
+        ))
+    }
+
+    /// A key of a record of drift.
+    pub fn drift(key: &[u8]) -> Option<(TenantId, ExperimentUid)> {
+        let mut parts = Parts(key.strip_prefix(DRIFTS)?);
         Some((
             parts.tenant()?,
             ExperimentUid(u64::from_be_bytes(parts.take()?)),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use crate::domain::arrivals::{DELAY_BINS, bin_of};
-use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::cell::{Cell, CellId, Context, Lane, Track};
 use crate::domain::delay::DelayCurve;
 use crate::domain::delay::learning::{DelayEvidence, learn};
 use crate::domain::experiment::{Experiment, Objective, Settings, VariantState};
@@ -178,6 +178,7 @@ impl<'a> Campaign<'a> {
                 variant: VariantIndex(arm),
                 context: Context::default(),
                 lane: Lane::Policy,
+                track: Track::CONFIGURED,
             };
             let cell = Cell {
                 open: open.clone(),

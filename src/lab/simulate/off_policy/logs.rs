@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::cell::{Cell, CellId, Context, Lane, Track};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
@@ -86,6 +86,7 @@ fn snapshot(experiment: &Arc<Experiment>, known: &[(f64, f64)]) -> Snapshot {
             variant: VariantIndex(arm),
             context: Context::default(),
             lane: Lane::Policy,
+            track: Track::CONFIGURED,
         };
         let open = Exposure {
             trials: *trials,
