@@ -50,8 +50,8 @@ pub use model_card::{CardData, CardGuardrail, CardModel, ModelCard};
 pub use planning::{Assumptions, PlanRequest, PlanSubject, Planned};
 pub use recipients::{ErasedAmount, ErasureReceipt, RecipientChange, RecipientView};
 pub use results::{
-    HalfLife, HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope, VariantPart,
-    VariantResults,
+    HalfLife, HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope,
+    VariantPart, VariantResults,
 };
 pub use statistics::Statistics;
 pub use survey::Survey;

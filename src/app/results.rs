@@ -16,7 +16,7 @@ use crate::domain::sample_ratio;
 use crate::domain::shadow::ShadowComparison;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
-use crate::domain::standing::{Purpose, Terms};
+use crate::domain::standing::{Purpose, Standing, Terms};
 use crate::domain::timeline::HourCounts;
 
 use super::{App, AppError};

@@ -1,7 +1,9 @@
 //! Results on the wire.
 use jiff::Timestamp;
 
-use crate::app::{HalfLife, HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults};
+use crate::app::{
+    HalfLife, HoldoutResults, RatioCheck, Results, UpliftScope, VariantPart, VariantResults,
+};
 use crate::domain::change_point::ChangePoint;
 use crate::domain::delay::learning::LearnedDelay;
 use crate::domain::event::EventKind;

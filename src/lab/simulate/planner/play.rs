@@ -8,7 +8,7 @@ use rand_distr::{Binomial, Distribution};
 
 use crate::app::EventReport;
 use crate::domain::beliefs::Beliefs;
-use crate::domain::cell::{Cell, CellId, Context, Lane};
+use crate::domain::cell::{Cell, CellId, Context, Lane, Track};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
@@ -114,6 +114,7 @@ impl<'a> ByHand<'a> {
                 variant: VariantIndex(variant),
                 context: Context::default(),
                 lane: Lane::Policy,
+                track: Track::CONFIGURED,
             };
             let cell = Cell {
                 open: open.clone(),
