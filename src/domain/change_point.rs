@@ -54,6 +54,9 @@ pub struct History {
     counts: Vec<Vec<Count>>,
 }
 
+/// Stretches, and the rate that was to be expected in each.
+type Part<'a> = (&'a [Arrived], &'a dyn Fn(usize) -> f64);
+
 /// A place where the history may fall into two parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Split {
@@ -211,7 +214,7 @@ impl History {
                 }
             })
             .collect();
-        let parts: Vec<(&[Arrived], &dyn Fn(usize) -> f64)> = rows
+        let parts: Vec<Part<'_>> = rows
             .iter()
             .zip(&expected)
             .map(|(row, expected)| (row.as_slice(), expected as &dyn Fn(usize) -> f64))
@@ -326,7 +329,7 @@ fn divergence(p: f64, q: f64) -> f64 {
 }
 
 /// Pearson's `sum (S - n p)^2 / (n p q)` over its degrees of freedom, at least 1; 1 where there are too few stretches to tell.
-fn scatter(parts: &[(&[Arrived], &dyn Fn(usize) -> f64)], fitted: usize) -> f64 {
+fn scatter(parts: &[Part<'_>], fitted: usize) -> f64 {
     let (mut squares, mut used) = (0.0, 0_usize);
     for (counts, expected) in parts {
         for (at, count) in counts.iter().enumerate() {

@@ -44,6 +44,7 @@ fn the_shares_are_a_snapshots() {
                     variant: VariantIndex(variant),
                     context: Context::default(),
                     lane: Lane::Policy,
+                    track: crate::domain::cell::Track::CONFIGURED,
                 };
                 let cell = Cell {
                     open: arm.exposure.clone(),
