@@ -4,8 +4,8 @@
 mod alias;
 mod best_arm;
 mod blast;
-mod chapelle_li;
 mod calibration;
+mod chapelle_li;
 mod delay;
 mod drift;
 mod file;

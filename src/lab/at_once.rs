@@ -8,6 +8,7 @@ use crate::domain::cell::{Cell, CellId, Context, Lane};
 use crate::domain::delay::DelayCurve;
 use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
+use crate::domain::half_life::Track;
 use crate::domain::name::VariantIndex;
 use crate::domain::policy::Policy;
 use crate::domain::posterior::Prior;
@@ -80,6 +81,7 @@ impl AtOnce {
                 experiment: self.experiment.uid,
                 variant: VariantIndex(arm),
                 context: Context::default(),
+                track: Track::CONFIGURED,
                 lane: Lane::Policy,
             };
             let mut click = Exposure::trial(tally.trials, 0.0);

@@ -4,8 +4,8 @@
 pub mod alias;
 pub mod best_arm;
 pub mod blast;
-pub mod chapelle_li;
 pub mod calibration;
+pub mod chapelle_li;
 pub mod delay;
 pub mod drift;
 pub mod forecast;

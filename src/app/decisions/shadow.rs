@@ -18,10 +18,10 @@ use crate::domain::name::VariantIndex;
 use crate::domain::recipient::{Answer, ConsentLevel, Recipient, Touch};
 use crate::domain::snapshot::ChoiceLevel;
 
-use crate::domain::timing::TouchTiming;
 use super::question::{Decided, SendAnswer, WouldHave};
 use super::resolve::Resolved;
 use super::{Asked, Start};
+use crate::domain::timing::TouchTiming;
 
 /// The earlier answer that holds again. In shadow mode it must be the variant that the platform says it sends.
 pub fn earlier<'a>(
