@@ -17,9 +17,9 @@ mod lai_robbins;
 mod off_policy;
 mod planner;
 mod proxy;
-mod value;
-mod send_time;
 mod segments;
+mod send_time;
+mod value;
 
 use std::ffi::OsString;
 use std::fmt::Write;

@@ -17,9 +17,9 @@ pub mod lai_robbins;
 pub mod off_policy;
 pub mod planner;
 pub mod proxy;
-pub mod value;
-pub mod send_time;
 pub mod segments;
+pub mod send_time;
+pub mod value;
 
 /// A scenario as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

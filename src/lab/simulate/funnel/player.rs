@@ -8,6 +8,7 @@ use crate::domain::cell::{Cell, CellId, Context, Lane};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::{Experiment, Objective, Settings};
 use crate::domain::exposure::Exposure;
+use crate::domain::half_life::Track;
 use crate::domain::name::VariantIndex;
 use crate::domain::posterior::Prior;
 use crate::domain::snapshot::{Belief, Beliefs, Snapshot, default_curve};
@@ -92,6 +93,7 @@ impl Player {
             experiment: self.experiment.uid,
             variant: VariantIndex(arm),
             context: Context::default(),
+            track: Track::CONFIGURED,
             lane: Lane::Policy,
         };
         let cells: BTreeMap<CellId, Cell> = (0..).map(id).zip(self.cells.iter().cloned()).collect();
