@@ -57,6 +57,20 @@ struct Asked<'a> {
     now: Timestamp,
 }
 
+// === impl Start ===
+
+impl Start {
+    /// The choice with its reason: a fallback where the record could not be read.
+    fn own(&self, choice: Choice) -> Choice {
+        let reason = if self.readable {
+            choice.reason
+        } else {
+            Reason::Fallback
+        };
+        Choice { reason, ..choice }
+    }
+}
+
 // === impl Asked ===
 
 impl Asked<'_> {
@@ -236,12 +250,7 @@ impl App {
             }
             Verdict::Send(choice) => {
                 self.fallbacks.count(!start.readable);
-                let reason = if start.readable {
-                    choice.reason
-                } else {
-                    Reason::Fallback
-                };
-                let choice = Choice { reason, ..*choice };
+                let choice = start.own(*choice);
                 let measurable = start.recipient.opens.are_measurable(question.now);
                 let touch = touch_of(&choice, snapshot, question, resolved, measurable);
                 let answer = answer_of(&choice, &touch, request.full);

@@ -55,7 +55,7 @@ impl App {
         Ok(report)
     }
 
-    async fn load_sums(
+    async fn load_cells(
         &self,
         partition: Partition,
         sums: &mut HashMap<ExperimentUid, Sums>,
@@ -85,7 +85,16 @@ impl App {
             sums.entry(id.experiment).or_default().add_cell(&delta);
             Ok(())
         })
-        .await?;
+        .await
+    }
+
+    async fn load_sums(
+        &self,
+        partition: Partition,
+        sums: &mut HashMap<ExperimentUid, Sums>,
+        report: &mut LoadReport,
+    ) -> Result<(), AppError> {
+        self.load_cells(partition, sums, report).await?;
         self.each(partition, key::ARRIVALS, report, |key, value| {
             let (_, experiment) = key::parse::arrivals(key).ok_or_else(|| foreign_key(key))?;
             sums.entry(experiment)

@@ -98,19 +98,23 @@ fn draw<'b>(chart: &Chart, area: &Area<'_, 'b>) -> Result<(), Failure<'b>> {
         }
     }
     if chart.series.len() > 1 {
-        // Beside the plot, where it hides nothing.
-        let (right, _) = context.plotting_area().dim_in_pixel();
-        context
-            .configure_series_labels()
-            .position(SeriesLabelPosition::Coordinate(right as i32 + 8, 0))
-            .margin(8)
-            .legend_area_size(26)
-            .label_font((FONT, 13).into_font().color(&INK))
-            .background_style(WHITE)
-            .border_style(WHITE)
-            .draw()?;
+        legend(&mut context)?;
     }
     Ok(())
+}
+
+fn legend<'a, 'b: 'a>(context: &mut Context<'a, 'b>) -> Result<(), Failure<'b>> {
+    // Beside the plot, where it hides nothing.
+    let (right, _) = context.plotting_area().dim_in_pixel();
+    context
+        .configure_series_labels()
+        .position(SeriesLabelPosition::Coordinate(right as i32 + 8, 0))
+        .margin(8)
+        .legend_area_size(26)
+        .label_font((FONT, 13).into_font().color(&INK))
+        .background_style(WHITE)
+        .border_style(WHITE)
+        .draw()
 }
 
 /// Space for the names of the series, in pixels; a margin where one series needs no name.

@@ -172,16 +172,22 @@ fn sample(
         left_out.not_eligible += 1;
         return None;
     };
-    let objective = question.objective.unwrap_or(settings.objective);
     Some(Sample {
         action: usize::from(variant.0),
-        reward: joined
-            .outcome
-            .map_or(0.0, |outcome| outcome.reward(objective, &settings.utility)),
+        reward: reward(joined, question),
         propensity: *propensity,
         logged: both.logged.clone(),
         target: both.target.clone(),
     })
+}
+
+/// What came of a decision, by the objective asked for or else the experiment's own.
+fn reward(joined: &Joined, question: &Question) -> f64 {
+    let settings = &joined.experiment.settings;
+    let objective = question.objective.unwrap_or(settings.objective);
+    joined
+        .outcome
+        .map_or(0.0, |outcome| outcome.reward(objective, &settings.utility))
 }
 
 // === impl Worked ===
