@@ -8,6 +8,8 @@ use crate::refusal::{Expected, assert_refused, bad_field, bad_fields, refused};
 use crate::server::{Place, Running, hours, question, subject_lines, wire_time};
 use hermod::app::Clock as _;
 
+mod steps;
+
 fn create(experiment: wire::Experiment) -> wire::CreateExperimentRequest {
     wire::CreateExperimentRequest {
         experiment_id: "new".into(),
@@ -306,61 +308,6 @@ async fn bad_updates_deletions_and_lists_are_refused() {
     };
     let status = client.watch_results(watch).await.unwrap_err();
     assert_refused("watch", &status, &bad_fields(&["interval"]));
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn bad_steps_of_variants_are_refused() {
-    let server = start().await;
-    let mut client = server.experiments.clone();
-    let name = "experiments/autumn";
-    let add = |variant_id: &str| wire::AddVariantRequest {
-        name: name.into(),
-        variant: Some(wire::Variant {
-            variant_id: variant_id.into(),
-            display_name: "x".repeat(if variant_id.is_empty() { 1_025 } else { 0 }),
-            ..Default::default()
-        }),
-    };
-    let status = client.add_variant(add("plain")).await.unwrap_err();
-    assert_refused(
-        "add",
-        &status,
-        &refused(Code::AlreadyExists, "VARIANT_EXISTS"),
-    );
-    let status = client.add_variant(add("")).await.unwrap_err();
-    assert_refused(
-        "add",
-        &status,
-        &bad_fields(&["variant.display_name", "variant.variant_id"]),
-    );
-    let resume = wire::ResumeVariantRequest {
-        name: name.into(),
-        variant_id: "absent".into(),
-    };
-    let status = client.resume_variant(resume).await.unwrap_err();
-    assert_refused(
-        "resume",
-        &status,
-        &refused(Code::NotFound, "VARIANT_NOT_FOUND"),
-    );
-    let quarantine = wire::QuarantineVariantRequest {
-        name: name.into(),
-        variant_id: "plain".into(),
-        quarantine_reason: "x".repeat(1_025),
-    };
-    let status = client.quarantine_variant(quarantine).await.unwrap_err();
-    assert_refused("quarantine", &status, &bad_fields(&["quarantine_reason"]));
-    let conclude = wire::ConcludeExperimentRequest {
-        name: name.into(),
-        winner: "absent".into(),
-    };
-    let status = client.conclude_experiment(conclude).await.unwrap_err();
-    assert_refused(
-        "conclude",
-        &status,
-        &refused(Code::NotFound, "VARIANT_NOT_FOUND"),
-    );
     server.stop().await;
 }
 

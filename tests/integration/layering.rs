@@ -75,9 +75,16 @@ fn imports(source: &Source) -> Vec<String> {
 fn impurities(source: &Source) -> Vec<String> {
     let words = IMPURE.iter().filter(|_| source.layer() == "domain");
     words
-        .filter(|word| source.code.contains(*word))
+        .filter(|word| names(&source.code, word))
         .map(|word| format!("{}: the domain is pure, and names {word}", source.path))
         .collect()
+}
+
+/// Whether a word stands in the code by itself, and not at the end of a longer name: `log::`, not `decision_log::`.
+fn names(code: &str, word: &str) -> bool {
+    let continues = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(continues))
 }
 
 fn engines(source: &Source) -> Option<String> {
@@ -224,6 +231,10 @@ fn a_clock_in_the_domain_and_the_engines_library_elsewhere_are_found() {
         "//! x\nfn f() { Timestamp::now(); }\n",
     );
     assert!(verdict.contains("the domain is pure"), "{verdict}");
+    let verdict = judged("src/domain/cell.rs", "//! x\nfn f() { log::warn!(); }\n");
+    assert!(verdict.contains("names log::"), "{verdict}");
+    let own = "//! x\nuse crate::domain::decision_log::LoggedOutcome;\n";
+    assert_eq!(judged("src/domain/cell.rs", own), "");
     let text = "//! x\nuse sled::Db;\n";
     assert!(judged("src/store/memory.rs", text).contains("names sled"));
     assert_eq!(judged("src/store/sled/disk.rs", text), "");
