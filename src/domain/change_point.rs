@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::cell::HOUR_MS;
 use crate::domain::half_life::Arrived;
 use crate::domain::name::VariantIndex;
 
@@ -22,6 +23,13 @@ const STRETCHES: (usize, usize) = (8, 64);
 const SCATTER_STRETCHES_MIN: usize = 8;
 /// Sweeps between the variants' rates and the common level.
 const LEVEL_SWEEPS: usize = 3;
+/// A variant is named if its own change explains the history so many times (natural logarithm) better than one of the level: about a
+/// thousand times.
+const NAMED_OVER_LEVEL: f64 = 7.0;
+/// Longest stretch that belongs to one day of the week, milliseconds.
+const DAY_MAX_MS: i64 = 36 * HOUR_MS;
+/// Days of every weekday from which on the rhythm of the week is known; before, no change can be told from a weekend.
+const WEEKS_MIN: usize = 2;
 
 /// A change of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,15 +124,21 @@ impl History {
 
     /// The clearest change, if any is clear enough; its past is forgotten.
     ///
-    /// Generalised likelihood ratio over all places of the change (Lai 1995), for each variant and for the common level; the ratio is
-    /// divided by the scatter of the stretches around their rates (quasi-likelihood), so that weekdays are not taken for changes.
+    /// Generalised likelihood ratio over all places of the change (Lai 1995), for each variant and for the common level, after the rhythm of
+    /// the week is taken out; the ratio is divided by the scatter of the stretches around their rates (quasi-likelihood). What changed
+    /// about the same day for all alike is a change of the level: a variant is named only for what the level does not explain.
     pub fn changed(&mut self, now: Timestamp) -> Option<ChangePoint> {
-        let of_variants = (0..self.counts.len()).flat_map(|variant| self.of_variant(variant));
-        let splits = of_variants.chain(self.of_level());
-        let clearest = splits.max_by(|one, other| one.evidence.total_cmp(&other.evidence))?;
-        if clearest.evidence < THRESHOLD {
-            return None;
-        }
+        let rows = self.without_rhythm()?;
+        let level = of_level(&rows, self.until_ms.len());
+        let of_variants = rows.iter().enumerate();
+        let variant = of_variants
+            .filter_map(|(at, row)| of_variant(at, row))
+            .max_by(|one, other| one.evidence.total_cmp(&other.evidence));
+        let explained = level.map_or(f64::NEG_INFINITY, |level| level.evidence);
+        let named = variant.filter(|split| split.evidence >= explained + NAMED_OVER_LEVEL);
+        let clearest = named
+            .or(level)
+            .filter(|split| split.evidence >= THRESHOLD)?;
         self.forget(clearest);
         let end_before = clearest.at.checked_sub(1)?;
         Some(ChangePoint {
@@ -134,6 +148,55 @@ impl History {
             rate_before: clearest.rate_before,
             rate_after: clearest.rate_after,
         })
+    }
+
+    /// The day of the week of each stretch, 0 to 6; none for the first, whose beginning is not known, and for longer ones.
+    fn weekdays(&self) -> Vec<Option<usize>> {
+        let ends = self.until_ms.iter();
+        let begins = std::iter::once(None).chain(self.until_ms.iter().copied().map(Some));
+        let weekday = |(begin, end): (Option<i64>, &i64)| {
+            let length = end.saturating_sub(begin?);
+            let middle = end.saturating_sub(length / 2);
+            (length <= DAY_MAX_MS).then(|| middle.div_euclid(24 * HOUR_MS).rem_euclid(7) as usize)
+        };
+        begins.zip(ends).map(weekday).collect()
+    }
+
+    /// What came to each variant, with trials worth what their weekday is: `n w_d`, `w_d = sum S / sum n_k p_k` over all variants' days of
+    /// that weekday. None while some weekday has been seen less than twice.
+    fn without_rhythm(&self) -> Option<Vec<Vec<Arrived>>> {
+        let wide = |counts: &Vec<Count>| counts.iter().map(|count| count.wide()).collect();
+        let mut rows: Vec<Vec<Arrived>> = self.counts.iter().map(wide).collect();
+        let weekdays = self.weekdays();
+        let mut days = [(0_usize, 0.0, 0.0); 7];
+        for (stretch, weekday) in weekdays.iter().enumerate() {
+            let Some((seen, came, expected)) = weekday.and_then(|day| days.get_mut(day)) else {
+                continue;
+            };
+            let mut any = false;
+            for row in &rows {
+                let (Some(count), Some(rate)) = (row.get(stretch), rate(total(row))) else {
+                    continue;
+                };
+                any |= count.trials > 0.0;
+                *came += count.successes;
+                *expected += count.trials * rate;
+            }
+            *seen += usize::from(any);
+        }
+        let daily = weekdays.iter().any(Option::is_some);
+        if daily && days.iter().any(|(seen, ..)| *seen < WEEKS_MIN) {
+            return None;
+        }
+        for row in &mut rows {
+            for (count, weekday) in row.iter_mut().zip(&weekdays) {
+                let day = weekday.and_then(|day| days.get(day));
+                if let Some((_, came, expected)) = day.filter(|(_, came, _)| *came > 0.0) {
+                    count.trials *= came / expected.max(1e-9);
+                }
+            }
+        }
+        Some(rows)
     }
 
     fn forget(&mut self, split: Split) {
@@ -146,87 +209,73 @@ impl History {
             }
         }
     }
+}
 
-    /// The clearest split of one variant: `n1 kl(p1, p) + n2 kl(p2, p)` over the scatter.
-    fn of_variant(&self, variant: usize) -> Option<Split> {
-        let counts: Vec<Arrived> = self.counts.get(variant)?.iter().map(|c| c.wide()).collect();
-        let all = total(&counts);
-        let pooled = rate(all)?;
-        let mut clearest: Option<Split> = None;
-        for at in 1..counts.len() {
-            let (first, second) = counts.split_at(at);
-            let (before, after) = (total(first), total(second));
-            if before.trials.min(after.trials) * pooled < EXPECTED_MIN {
-                continue;
-            }
-            let (Some(one), Some(two)) = (rate(before), rate(after)) else {
-                continue;
-            };
-            let ratio =
-                before.trials * divergence(one, pooled) + after.trials * divergence(two, pooled);
-            if clearest.is_none_or(|known| ratio > known.evidence) {
-                clearest = Some(Split {
-                    variant: Some(variant),
-                    at,
-                    evidence: ratio,
-                    rate_before: one,
-                    rate_after: two,
-                });
-            }
-        }
-        let mut split = clearest?;
-        let expected = |at: usize| {
-            if at < split.at {
-                split.rate_before
-            } else {
-                split.rate_after
-            }
-        };
-        split.evidence /= scatter(&[(counts.as_slice(), &expected)], 2);
-        Some(split)
-    }
-
-    /// The clearest split of all variants alike: rates `p_k` before and `r p_k` after, Poisson, over the scatter. None below two variants
-    /// that have data, where it would be that variant's own.
-    fn of_level(&self) -> Option<Split> {
-        let rows: Vec<Vec<Arrived>> = self
-            .counts
-            .iter()
-            .map(|counts| counts.iter().map(|count| count.wide()).collect::<Vec<_>>())
-            .filter(|counts| total(counts).trials > 0.0)
-            .collect();
-        if rows.len() < 2 {
+/// The clearest split of one variant: `n1 kl(p1, p) + n2 kl(p2, p)` over the scatter.
+fn of_variant(variant: usize, counts: &[Arrived]) -> Option<Split> {
+    let pooled = rate(total(counts))?;
+    let split_at = |at: usize| -> Option<Split> {
+        let (first, second) = counts.split_at_checked(at)?;
+        let (before, after) = (total(first), total(second));
+        if before.trials.min(after.trials) * pooled < EXPECTED_MIN {
             return None;
         }
-        let splits = (1..self.until_ms.len()).filter_map(|at| Level::fit(&rows, at));
-        let (at, level) =
-            splits.max_by(|(_, one), (_, other)| one.ratio.total_cmp(&other.ratio))?;
-        let expected: Vec<_> = level
-            .rates
-            .iter()
-            .map(|rate| {
-                move |stretch: usize| {
-                    if stretch < at {
-                        *rate
-                    } else {
-                        rate * level.factor
-                    }
-                }
-            })
-            .collect();
-        let parts: Vec<Part<'_>> = rows
-            .iter()
-            .zip(&expected)
-            .map(|(row, expected)| (row.as_slice(), expected as &dyn Fn(usize) -> f64))
-            .collect();
+        let (one, two) = (rate(before)?, rate(after)?);
         Some(Split {
-            variant: None,
+            variant: Some(variant),
             at,
-            evidence: level.ratio / scatter(&parts, rows.len() + 1),
-            rate_before: level.before,
-            rate_after: level.before * level.factor,
+            evidence: before.trials * divergence(one, pooled)
+                + after.trials * divergence(two, pooled),
+            rate_before: one,
+            rate_after: two,
         })
+    };
+    let mut split = (1..counts.len())
+        .filter_map(split_at)
+        .max_by(|one, other| one.evidence.total_cmp(&other.evidence))?;
+    let expected = |at: usize| {
+        if at < split.at {
+            split.rate_before
+        } else {
+            split.rate_after
+        }
+    };
+    let scatter = scatter(&[(counts, &expected)], 2);
+    split.evidence /= scatter;
+    Some(split)
+}
+
+/// The clearest split of all variants alike: rates `p_k` before and `r p_k` after, Poisson, over the scatter. None below two variants
+/// that have data, where it would be that variant's own.
+fn of_level(rows: &[Vec<Arrived>], stretches: usize) -> Option<Split> {
+    let rows: Vec<&[Arrived]> = rows
+        .iter()
+        .map(Vec::as_slice)
+        .filter(|row| total(row).trials > 0.0)
+        .collect();
+    if rows.len() < 2 {
+        return None;
     }
+    let splits = (1..stretches).filter_map(|at| Some((at, Level::fit(&rows, at)?)));
+    let (at, level) = splits.max_by(|(_, one), (_, other)| one.ratio.total_cmp(&other.ratio))?;
+    let factor = level.factor;
+    let expected = |rate: &f64| {
+        let rate = *rate;
+        move |stretch: usize| if stretch < at { rate } else { rate * factor }
+    };
+    let expected: Vec<_> = level.rates.iter().map(expected).collect();
+    let parts: Vec<Part<'_>> = rows
+        .iter()
+        .zip(&expected)
+        .map(|(row, expected)| (*row, expected as &dyn Fn(usize) -> f64))
+        .collect();
+    Some(Split {
+        variant: None,
+        at,
+        evidence: level.ratio / scatter(&parts, rows.len() + 1),
+        rate_before: level.before,
+        rate_after: level.before * level.factor,
+    })
 }
 
 /// A common change of level fitted to all variants.
@@ -238,73 +287,79 @@ struct Level {
     before: f64,
 }
 
+/// What came to one variant before and after a place.
+#[derive(Clone, Copy)]
+struct Halves {
+    before: Arrived,
+    after: Arrived,
+}
+
+// === impl Halves ===
+
+impl Halves {
+    /// The variant's rate before, if it is this factor of it after.
+    fn rate(&self, factor: f64) -> f64 {
+        self.successes() / (self.before.trials + factor * self.after.trials).max(1e-9)
+    }
+
+    fn successes(&self) -> f64 {
+        self.before.successes + self.after.successes
+    }
+}
+
 // === impl Level ===
 
 impl Level {
-    fn fit(rows: &[Vec<Arrived>], at: usize) -> Option<(usize, Self)> {
-        let halves: Vec<(Arrived, Arrived)> = rows
+    fn fit(rows: &[&[Arrived]], at: usize) -> Option<Self> {
+        let halves: Vec<Halves> = rows
             .iter()
             .map(|row| {
                 let (first, second) = row.split_at(at.min(row.len()));
-                (total(first), total(second))
+                Halves {
+                    before: total(first),
+                    after: total(second),
+                }
             })
             .collect();
-        let sum = |of: &dyn Fn(&(Arrived, Arrived)) -> f64| halves.iter().map(of).sum::<f64>();
-        let (came_before, came_after) = (sum(&|h| h.0.successes), sum(&|h| h.1.successes));
-        if came_before + came_after <= 0.0 {
-            return None;
-        }
-        let rates_at = |factor: f64| -> Vec<f64> {
-            let rate = |(before, after): &(Arrived, Arrived)| {
-                (before.successes + after.successes)
-                    / (before.trials + factor * after.trials).max(1e-9)
-            };
-            halves.iter().map(rate).collect()
-        };
-        let after = |rates: &[f64]| -> f64 {
-            rates
-                .iter()
-                .zip(&halves)
-                .map(|(rate, half)| rate * half.1.trials)
-                .sum()
+        let sum = |of: fn(&Halves) -> f64| halves.iter().map(of).sum::<f64>();
+        let rates_at =
+            |factor: f64| -> Vec<f64> { halves.iter().map(|half| half.rate(factor)).collect() };
+        let expected = |rates: &[f64], of: fn(&Halves) -> f64| -> f64 {
+            let pairs = rates.iter().zip(&halves);
+            pairs.map(|(rate, half)| rate * of(half)).sum()
         };
         let alike = rates_at(1.0);
-        let (expected_before, expected_after) = (
-            alike
-                .iter()
-                .zip(&halves)
-                .map(|(rate, half)| rate * half.0.trials)
-                .sum::<f64>(),
-            after(&alike),
-        );
+        let expected_before = expected(&alike, |half| half.before.trials);
+        let expected_after = expected(&alike, |half| half.after.trials);
         if expected_before.min(expected_after) < EXPECTED_MIN {
             return None;
         }
+        let came_after = sum(|half| half.after.successes);
         let (mut factor, mut rates) = (1.0, alike.clone());
         for _ in 0..LEVEL_SWEEPS {
-            factor = came_after / after(&rates).max(1e-9);
+            factor = came_after / expected(&rates, |half| half.after.trials).max(1e-9);
             rates = rates_at(factor);
         }
-        // The factor alone cannot push a rate to 0 in the logarithm below.
-        let gain = |came: f64, ratio: f64| if came > 0.0 { came * ratio.ln() } else { 0.0 };
-        let per_variant: f64 = halves
-            .iter()
-            .zip(rates.iter().zip(&alike))
-            .map(|(half, (rate, alike))| {
-                gain(
-                    half.0.successes + half.1.successes,
-                    rate / alike.max(1e-300),
-                )
-            })
+        let changed = halves.iter().zip(rates.iter().zip(&alike));
+        let per_variant: f64 = changed
+            .map(|(half, (rate, alike))| gain(half.successes(), rate / alike.max(1e-300)))
             .sum();
-        let trials_before = sum(&|h| h.0.trials);
-        let level = Self {
+        let trials_before = sum(|half| half.before.trials).max(1e-9);
+        Some(Self {
             ratio: per_variant + gain(came_after, factor),
             rates,
             factor,
-            before: came_before / trials_before.max(1e-9),
-        };
-        Some((at, level))
+            before: sum(|half| half.before.successes) / trials_before,
+        })
+    }
+}
+
+/// `S ln(ratio)`; 0 without successes, where the ratio may be 0 too.
+fn gain(successes: f64, ratio: f64) -> f64 {
+    if successes > 0.0 {
+        successes * ratio.ln()
+    } else {
+        0.0
     }
 }
 

@@ -332,16 +332,43 @@ mod tests {
         assert!((best.probability[0] - 0.5).abs() < 1e-9, "{best:?}");
     }
 
+    /// Share of a lead over the level that is left under Student's t itself, by adding up on a grid.
+    fn left_exactly(level: f64, trials: f64, successes: f64) -> f64 {
+        let effects = StudentsT::new(0.0, EFFECT_SCALE, EFFECT_FREEDOM).unwrap();
+        let centre = (level / (1.0 - level)).ln();
+        let (mut sum, mut mass) = (0.0, 0.0);
+        for step in -4_000..=4_000 {
+            let effect = f64::from(step) * 0.0005;
+            let rate = 1.0 / (1.0 + (-centre - effect).exp());
+            let log = |rate: f64| successes * rate.ln() + (trials - successes) * (1.0 - rate).ln();
+            let weight = effects.pdf(effect) * (log(rate) - log(successes / trials)).exp();
+            sum += weight * rate;
+            mass += weight;
+        }
+        (sum / mass - level) / (successes / trials - level)
+    }
+
     #[test]
     fn a_small_lead_is_drawn_in_and_a_clear_one_is_left_alone() {
-        let lead = |rate: f64| {
+        let left = |successes: f64| {
             let others = (1_000.0, 200.0);
-            let posteriors = reported(&[others, others, others, (1_000.0, 1_000.0 * rate)]);
-            posteriors[3].mean() - 0.2
+            let counts = [others, others, others, (1_000.0, successes), (0.0, 0.0)];
+            let posteriors = reported(&counts);
+            // Without data a variant stands at the level, which the leader itself raises a little.
+            let level = posteriors[4].mean();
+            let left = (posteriors[3].mean() - level) / (successes / 1_000.0 - level);
+            (left, left_exactly(level, 1_000.0, successes))
         };
-        let (small, clear) = (lead(0.22) / 0.02, lead(0.40) / 0.20);
-        assert!((0.3..0.75).contains(&small), "{small}");
-        assert!((0.9..1.0).contains(&clear), "{clear}");
+        let ((small, small_exactly), (clear, clear_exactly)) = (left(220.0), left(400.0));
+        assert!(
+            (small - small_exactly).abs() < 0.03,
+            "{small}, {small_exactly}"
+        );
+        assert!(
+            (clear - clear_exactly).abs() < 0.03,
+            "{clear}, {clear_exactly}"
+        );
+        assert!(small < clear - 0.1 && clear < 1.0, "{small}, {clear}");
     }
 
     #[test]
