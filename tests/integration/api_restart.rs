@@ -48,6 +48,8 @@ async fn live_a_day(server: &Running) -> (Vec<wire::Decision>, wire::ExperimentR
         assert_eq!(outcome, EventOutcome::Counted);
     }
     server.pass_hours(24);
+    // Rates are shown by the delay curve as last learned, and a start learns it anew.
+    server.app.refresh();
     (decisions, server.results(&name).await)
 }
 

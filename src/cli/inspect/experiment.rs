@@ -122,7 +122,7 @@ fn delays(results: &Results) -> String {
     let delay = &results.delay;
     let by = |age_hours| per_cent(delay.curve.arrived_share(age_hours));
     format!(
-        "answers in after 1 h {}, 6 h {}, 24 h {}, 72 h {}; learned from {} delays",
+        "answers in by 1 h {}, 6 h {}, 24 h {}, 72 h {}; delays seen: {}",
         by(1.0),
         by(6.0),
         by(24.0),

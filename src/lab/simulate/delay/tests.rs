@@ -29,10 +29,11 @@ fn knowing_at_once_is_best_and_learning_the_curve_is_far_better_than_taking_sile
     let report = run_cases(&options, &cases, &()).unwrap();
     for case in ["S1", "S4"] {
         let of = |rule| lost(&report, case, rule);
-        assert!(of(Rule::Instant) < of(Rule::Learned), "{case}");
         assert!(of(Rule::Learned) < 0.85 * of(Rule::Naive), "{case}");
         assert!(of(Rule::Learned) < of(Rule::Uniform), "{case}");
     }
+    // Where mails leave over days waiting costs next to nothing, so only the blast can show it in a few seeds.
+    assert!(2.0 * lost(&report, "S1", Rule::Instant) < lost(&report, "S1", Rule::Learned));
     let mid = report
         .coverage
         .iter()

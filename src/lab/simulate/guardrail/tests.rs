@@ -313,7 +313,7 @@ fn what_is_remembered_goes_with_its_experiment_and_the_alerts_stay() {
 fn harm_is_stopped_half_the_limit_is_not_and_the_use_cases_stop_at_the_same_mail() {
     let options = Options {
         rates: vec![0.0005, 0.004],
-        mails: 5_000,
+        mails: 8_000,
         mails_per_hour: 100.0,
         seeds: 60,
         checked_seeds: 1,
