@@ -12,39 +12,45 @@ pub const AGE_HOURS_MAX: f64 = 720.0;
 /// Interest that is left out of exposures.
 const NEGLIGIBLE: f64 = 1e-5;
 
-/// The time constants of every curve that hermod learns or records with, hours: interest of the moment, and of the days after.
-const TAU_HOURS: [f64; 2] = [2.0, 40.0];
-/// Steps of an [`Interest`] up to 1.
-const INTEREST_STEPS: f64 = 200.0;
+/// Number of exponentials.
+pub const TERMS: usize = 3;
+/// The time constants of every curve that hermod learns or records with, hours: interest of the moment, of the day, and of the days after.
+pub const TAU_HOURS: [f64; TERMS] = [2.0, 10.0, 40.0];
+/// Steps of the shares of an [`Interest`] up to 1.
+pub const INTEREST_STEPS: u8 = 20;
 
-/// How interest fades, as a touch remembers it: the share that fades within hours, in steps of 1/200.
+/// How interest fades, as a touch remembers it: the shares of the three time constants in steps of 1/20, one number for each of the 231
+/// ways to share out 20 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interest(u8);
+
+/// Shares of the three time constants in steps of 1/20; they sum to 20.
+pub type InterestSteps = [u8; TERMS];
 
 /// Why a freshness curve was refused.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum FreshnessError {
-    /// A weight is negative or not finite, or both are zero.
-    #[error("freshness weights {weights:?} must be finite, not negative and not both zero")]
+    /// A weight is negative or not finite, or all are zero.
+    #[error("freshness weights {weights:?} must be finite, not negative and not all zero")]
     Weights {
         /// The weights as given.
-        weights: [f64; 2],
+        weights: [f64; TERMS],
     },
     /// A time constant lies outside 0.05 to 1000 hours.
     #[error("freshness time constants {tau_hours:?} must lie between 0.05 and 1000 hours")]
     TimeConstants {
         /// The time constants as given.
-        tau_hours: [f64; 2],
+        tau_hours: [f64; TERMS],
     },
 }
 
-/// Two exponentials: `phi(a) = sum_j w_j / tau_j * exp(-a / tau_j)` per hour, weights summing to one.
+/// Three exponentials: `phi(a) = sum_j w_j / tau_j * exp(-a / tau_j)` per hour, weights summing to one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FreshnessCurve {
     /// Counts up with every learned curve, so that an exposure can be taken back with the curve that recorded it.
     pub version: u32,
-    weights: [f64; 2],
-    tau_hours: [f64; 2],
+    weights: [f64; TERMS],
+    tau_hours: [f64; TERMS],
 }
 
 /// A stretch of a mail's life: it was sent at a local time and waited from one age to another.
@@ -70,28 +76,51 @@ pub struct ExposureVector {
 // === impl Interest ===
 
 impl Default for Interest {
-    /// Half: the published delays, see [`FreshnessCurve::default`].
+    /// Half of the moment, half of the days after: the published delays, see [`FreshnessCurve::default`].
     fn default() -> Self {
-        Self::nearest(0.5)
+        Self::of([INTEREST_STEPS / 2, 0, INTEREST_STEPS - INTEREST_STEPS / 2])
     }
 }
 
 impl Interest {
-    /// The nearest step to a share; anything outside 0 to 1 is taken to the nearer end, NaN to 0.
-    pub fn nearest(share: f64) -> Self {
-        Self((share.clamp(0.0, 1.0) * INTEREST_STEPS).round() as u8)
+    /// The interest of these steps; what they lack to 20 is given to the last share, what is too much is taken from the later ones.
+    pub fn of([moment, day, _]: InterestSteps) -> Self {
+        let moment = moment.min(INTEREST_STEPS);
+        let day = day.min(INTEREST_STEPS - moment);
+        // Before the row of `moment` lie rows of 21, 20, 19, ... entries.
+        let before =
+            u16::from(moment) * (2 * u16::from(INTEREST_STEPS) + 3 - u16::from(moment)) / 2;
+        Self((before + u16::from(day)).min(u16::from(u8::MAX)) as u8)
     }
 
-    /// The share that fades within hours.
-    pub fn share(self) -> f64 {
-        f64::from(self.0) / INTEREST_STEPS
+    /// The steps of its shares.
+    pub fn steps(self) -> InterestSteps {
+        let (mut moment, mut day) = (0, self.0);
+        while moment < INTEREST_STEPS && day > INTEREST_STEPS - moment {
+            day -= INTEREST_STEPS - moment + 1;
+            moment += 1;
+        }
+        let day = day.min(INTEREST_STEPS - moment);
+        [moment, day, INTEREST_STEPS - moment - day]
+    }
+
+    /// The nearest steps to these shares; anything outside 0 to 1 is taken to the nearer end, NaN to 0.
+    pub fn nearest([moment, day, _]: [f64; TERMS]) -> Self {
+        let steps = |share: f64| (share.clamp(0.0, 1.0) * f64::from(INTEREST_STEPS)).round() as u8;
+        Self::of([steps(moment), steps(day), 0])
+    }
+
+    /// The shares of the time constants of [`TAU_HOURS`]; they sum to one.
+    pub fn shares(self) -> [f64; TERMS] {
+        self.steps()
+            .map(|steps| f64::from(steps) / f64::from(INTEREST_STEPS))
     }
 
     /// The curve it stands for.
     pub fn curve(self) -> FreshnessCurve {
         FreshnessCurve {
             version: u32::from(self.0),
-            weights: [self.share(), 1.0 - self.share()],
+            weights: self.shares(),
             tau_hours: TAU_HOURS,
         }
     }
@@ -109,11 +138,11 @@ impl Default for FreshnessCurve {
 }
 
 impl FreshnessCurve {
-    /// A curve from its two weights (normalised here) and time constants in hours; checks both.
+    /// A curve from its weights (normalised here) and time constants in hours; checks both.
     pub fn new(
         version: u32,
-        weights: [f64; 2],
-        tau_hours: [f64; 2],
+        weights: [f64; TERMS],
+        tau_hours: [f64; TERMS],
     ) -> Result<FreshnessCurve, FreshnessError> {
         let sum: f64 = weights.iter().sum();
         if !weights.iter().all(|w| w.is_finite() && *w >= 0.0) || !sum.is_finite() || sum <= 0.0 {
@@ -131,14 +160,13 @@ impl FreshnessCurve {
 
     /// How a touch remembers this curve.
     pub fn interest(&self) -> Interest {
-        Interest::nearest(self.weights[0])
+        Interest::nearest(self.weights)
     }
 
-    /// The two exponentials as pairs of weight and time constant in hours.
-    pub fn components(&self) -> [(f64, f64); 2] {
-        let [w0, w1] = self.weights;
-        let [t0, t1] = self.tau_hours;
-        [(w0, t0), (w1, t1)]
+    /// The exponentials as pairs of weight and time constant in hours.
+    pub fn components(&self) -> [(f64, f64); TERMS] {
+        let ([w0, w1, w2], [t0, t1, t2]) = (self.weights, self.tau_hours);
+        [(w0, t0), (w1, t1), (w2, t2)]
     }
 
     /// Freshness at an age in hours, per hour; zero before the mail was sent.
@@ -200,17 +228,17 @@ impl FreshnessCurve {
         let mut left = left_at(age);
         // At most AGE_HOURS_MAX + 1 turns: each ends on the next whole local hour. Exponentials are costly and whole hours are
         // many, so those multiply what is left instead.
-        while age < until && left[0] + left[1] > NEGLIGIBLE {
+        while age < until && left.iter().sum::<f64>() > NEGLIGIBLE {
             let passed = (age + into_hour + 1e-9).floor();
             let next = (passed + 1.0 - into_hour).min(until);
             let hour_of_week = (start_of_week + passed as usize) % 168;
             let is_whole = next - age == 1.0;
             let after = if is_whole {
-                [left[0] * hour_decay[0], left[1] * hour_decay[1]]
+                std::array::from_fn(|term| left[term] * hour_decay[term])
             } else {
                 left_at(next)
             };
-            let share = left[0] + left[1] - after[0] - after[1];
+            let share = left.iter().sum::<f64>() - after.iter().sum::<f64>();
             add_at(&mut vector.by_hour, hour_of_week % 24, share);
             add_at(&mut vector.by_weekday, hour_of_week / 24, share);
             (age, left) = (next, after);
@@ -292,10 +320,24 @@ mod tests {
 
     #[test]
     fn senseless_curves_are_refused_and_weights_are_normalised() {
-        assert!(FreshnessCurve::new(1, [0.0, 0.0], [1.0, 2.0]).is_err());
-        assert!(FreshnessCurve::new(1, [f64::NAN, 1.0], [1.0, 2.0]).is_err());
-        assert!(FreshnessCurve::new(1, [1.0, 1.0], [0.0, 2.0]).is_err());
-        let curve = FreshnessCurve::new(1, [1.0, 3.0], [1.0, 2.0]).unwrap();
+        assert!(FreshnessCurve::new(1, [0.0; 3], [1.0, 2.0, 3.0]).is_err());
+        assert!(FreshnessCurve::new(1, [f64::NAN, 1.0, 0.0], [1.0, 2.0, 3.0]).is_err());
+        assert!(FreshnessCurve::new(1, [1.0, 1.0, 0.0], [0.0, 2.0, 3.0]).is_err());
+        let curve = FreshnessCurve::new(1, [1.0, 3.0, 0.0], [1.0, 2.0, 3.0]).unwrap();
         assert_eq!(curve.remaining(0.0), 1.0);
+    }
+
+    #[test]
+    fn every_way_to_share_out_the_steps_has_its_own_number() {
+        let mut seen = std::collections::BTreeSet::new();
+        for moment in 0..=INTEREST_STEPS {
+            for day in 0..=INTEREST_STEPS - moment {
+                let steps = [moment, day, INTEREST_STEPS - moment - day];
+                assert_eq!(Interest::of(steps).steps(), steps);
+                assert!(seen.insert(Interest::of(steps).0));
+            }
+        }
+        assert_eq!(seen.len(), 231);
+        assert_eq!(Interest(u8::MAX).steps().iter().sum::<u8>(), INTEREST_STEPS);
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::activity::TenantActivity;
 use crate::domain::activity::tenant::TENANT_HALF_LIFE_DAYS;
 use crate::domain::civil::{HourOfWeek, LocalTime};
-use crate::domain::freshness::{AGE_HOURS_MAX, FreshnessCurve, Interest, Waiting};
+use crate::domain::freshness::{
+    AGE_HOURS_MAX, INTEREST_STEPS, Interest, TAU_HOURS, TERMS, Waiting,
+};
 
 /// What everybody did in one hour of the week, faded to one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,9 +23,9 @@ pub struct HourActivity {
     pub active: f64,
     /// Mails sent in this hour.
     pub sends: f64,
-    /// Interest that responses in this hour cut off: the sum of `weight * exp(-age / tau_j)` for both time constants of freshness, so that
+    /// Interest that responses in this hour cut off: the sum of `weight * exp(-age / tau_j)` for each time constant of freshness, so that
     /// the curve's shares can be learned later.
-    pub cut_off: [f64; 2],
+    pub cut_off: [f64; TERMS],
 }
 
 /// The day that settled sums are kept under.
@@ -82,10 +84,7 @@ impl HourActivity {
             observed: self.observed + part.observed,
             active: self.active + part.active,
             sends: self.sends + part.sends,
-            cut_off: [
-                self.cut_off[0] + part.cut_off[0],
-                self.cut_off[1] + part.cut_off[1],
-            ],
+            cut_off: std::array::from_fn(|term| self.cut_off[term] + part.cut_off[term]),
         }
     }
 }
@@ -100,27 +99,23 @@ pub fn is_matured(day: i32, now: Timestamp) -> bool {
     day == SETTLED_DAY || day <= day_of(now) - MATURED_AFTER_DAYS
 }
 
-/// The share of interest left after `age_hours` under each of both time constants of freshness.
-pub fn interest_left(age_hours: f64) -> [f64; 2] {
-    FreshnessCurve::default()
-        .components()
-        .map(|(_, tau_hours)| (-age_hours / tau_hours).exp())
+/// The share of interest left after `age_hours` under each time constant of freshness.
+pub fn interest_left(age_hours: f64) -> [f64; TERMS] {
+    TAU_HOURS.map(|tau_hours| (-age_hours / tau_hours).exp())
 }
 
 /// A tenant's sums by hour of the week, with exposure still apart by time constant of freshness.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assembled {
     now: Timestamp,
-    /// Opens, activity, and the exposure there would be if all interest had the first time constant.
-    first: TenantActivity,
-    /// The exposure if all had the second.
-    second: TenantActivity,
+    /// The exposure there would be if all interest had one of the time constants; the first also has opens and activity.
+    by_term: [TenantActivity; TERMS],
     /// Mails by hour of the week of their send.
     sends: [f64; 168],
     /// Responses to mails.
     responses: f64,
-    /// Their mean of `exp(-age / tau)` under the longer time constant.
-    slow_left: f64,
+    /// Their mean of `exp(-age / tau)` under each time constant.
+    left: [f64; TERMS],
 }
 
 /// Spreads sends and cut-off interest over the hours that follow, as of `now`.
@@ -130,18 +125,27 @@ pub fn assemble<'a>(
 ) -> Assembled {
     let mut assembled = Assembled {
         now,
-        first: TenantActivity::default(),
-        second: TenantActivity::default(),
+        by_term: std::array::from_fn(|_| TenantActivity::default()),
         sends: [0.0; 168],
         responses: 0.0,
-        slow_left: 0.0,
+        left: [0.0; TERMS],
     };
     for (hour, activity) in hours {
         let activity = activity.at(now.as_millisecond().max(activity.as_of_ms));
         assembled.add(hour, &activity);
     }
-    assembled.slow_left /= assembled.responses.max(1e-9);
+    let responses = assembled.responses.max(1e-9);
+    assembled.left = assembled.left.map(|sum| sum / responses);
     assembled
+}
+
+/// Interest that fades with one of the time constants alone.
+fn pure(term: usize) -> Interest {
+    let mut steps = [0; TERMS];
+    if let Some(share) = steps.get_mut(term) {
+        *share = INTEREST_STEPS;
+    }
+    Interest::of(steps)
 }
 
 // === impl Assembled ===
@@ -157,28 +161,36 @@ impl Assembled {
             from_age_hours: 0.0,
             until_age_hours: AGE_HOURS_MAX,
         };
-        self.first.record_open(self.now, local, activity.observed);
-        self.first.record_activity(self.now, local, activity.active);
-        let parts = [&mut self.first, &mut self.second].into_iter();
-        let curves = [Interest::nearest(1.0), Interest::nearest(0.0)];
-        for ((part, curve), cut_off) in parts.zip(curves).zip(activity.cut_off) {
+        let [first, ..] = &mut self.by_term;
+        first.record_open(self.now, local, activity.observed);
+        first.record_activity(self.now, local, activity.active);
+        let parts = self.by_term.iter_mut().enumerate();
+        for ((term, part), cut_off) in parts.zip(activity.cut_off) {
             let exposure = activity.sends - cut_off;
-            part.record_exposure(self.now, &curve.curve(), waiting, exposure);
+            part.record_exposure(self.now, &pure(term).curve(), waiting, exposure);
         }
         if let Some(sends) = self.sends.get_mut(hour.index()) {
             *sends += activity.sends.max(0.0);
         }
         self.responses += activity.observed.max(0.0);
-        self.slow_left += activity.cut_off[1].max(0.0);
+        for (sum, more) in self.left.iter_mut().zip(activity.cut_off) {
+            *sum += more.max(0.0);
+        }
     }
 
     /// The sums under a curve of freshness.
     pub fn sums(&self, interest: Interest) -> TenantActivity {
-        let share = interest.share();
-        let mut sums = self.first.clone();
-        let rows = sums.exposed.iter_mut().zip(&self.second.exposed);
-        for (exposed, second) in rows.flat_map(|(row, second)| row.iter_mut().zip(second)) {
-            *exposed = share * *exposed + (1.0 - share) * second;
+        let [first, ..] = &self.by_term;
+        let mut sums = first.clone();
+        sums.exposed
+            .iter_mut()
+            .flatten()
+            .for_each(|cell| *cell = 0.0);
+        for (part, share) in self.by_term.iter().zip(interest.shares()) {
+            let cells = sums.exposed.iter_mut().flatten();
+            for (exposed, of_term) in cells.zip(part.exposed.iter().flatten()) {
+                *exposed += share * of_term;
+            }
         }
         sums
     }
@@ -188,15 +200,16 @@ impl Assembled {
         &self.sends
     }
 
-    /// Responses to mails, and their mean of `exp(-age / tau)` under the longer time constant.
-    pub fn responses(&self) -> (f64, f64) {
-        (self.responses, self.slow_left)
+    /// Responses to mails, and their mean of `exp(-age / tau)` under each time constant.
+    pub fn responses(&self) -> (f64, [f64; TERMS]) {
+        (self.responses, self.left)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::freshness::FreshnessCurve;
 
     #[test]
     fn mails_of_the_last_days_teach_nothing_yet() {

@@ -231,7 +231,7 @@ fn touch() -> Touch {
             time_level: Some(Level::Recipient),
         },
         timing: TouchTiming {
-            interest: Interest::nearest(0.3),
+            interest: Interest::nearest([0.3, 0.2, 0.5]),
             campaign_level: CampaignLevel::nearest(1.5),
             propensity: 0.96,
         },
@@ -365,11 +365,16 @@ fn the_hours_are_read_as_they_were_written() {
         observed: 2.5,
         active: 1.0,
         sends: 40.0,
-        cut_off: [0.5, 1.0],
+        cut_off: [0.5, 0.8, 1.0],
     };
     check(&hour);
-    // Format 1 had the halves of freshness multiplied into what was cut off.
-    check_version(1, &hour);
+    // Format 1 had the halves of freshness multiplied into what was cut off, and no time constant in between.
+    let share = (40_f64.ln() - 10_f64.ln()) / (40_f64.ln() - 2_f64.ln());
+    let earlier = HourActivity {
+        cut_off: [0.5, 0.5_f64.powf(share), 1.0],
+        ..hour
+    };
+    check_version(1, &earlier);
     check(&Chronotypes {
         fitted_at_ms: AT_MS,
         people: 900,

@@ -10,6 +10,7 @@ use crate::domain::experiment::{
     Experiment, ExperimentKind, ExperimentState, Guardrails, Objective, Probation, SendDefaults,
     Settings, TrialOn, Utility, Variant,
 };
+use crate::domain::freshness::TAU_HOURS;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
 use crate::domain::policy::Policy;
@@ -48,13 +49,34 @@ pub fn experiment(payload: &[u8]) -> Result<Experiment, postcard::Error> {
     postcard::from_bytes::<ExperimentV1>(payload).map(Experiment::from)
 }
 
-/// Reads an activity hour of format 1: what was cut off had the shares of freshness multiplied in, which were halves.
+/// Reads an activity hour of format 1: what was cut off had the shares of freshness multiplied in, which were halves; that of the time
+/// constant in between, which was not kept, lies between both on a logarithmic scale.
 pub fn hour_activity(payload: &[u8]) -> Result<HourActivity, postcard::Error> {
-    let old: HourActivity = postcard::from_bytes(payload)?;
+    let old: HourActivityV1 = postcard::from_bytes(payload)?;
+    let [moment, days] = old.cut_off.map(|amount| 2.0 * amount);
+    let [shortest, between, longest] = TAU_HOURS.map(f64::ln);
+    let share = (longest - between) / (longest - shortest);
+    let day = if moment > 0.0 && days > 0.0 {
+        moment.powf(share) * days.powf(1.0 - share)
+    } else {
+        0.0
+    };
     Ok(HourActivity {
-        cut_off: old.cut_off.map(|amount| 2.0 * amount),
-        ..old
+        as_of_ms: old.as_of_ms,
+        observed: old.observed,
+        active: old.active,
+        sends: old.sends,
+        cut_off: [moment, day, days],
     })
+}
+
+#[derive(Deserialize)]
+struct HourActivityV1 {
+    as_of_ms: i64,
+    observed: f64,
+    active: f64,
+    sends: f64,
+    cut_off: [f64; 2],
 }
 
 /// Reads a recipient of format 1.
