@@ -26,7 +26,51 @@ pub fn settings(
     variants: &[Slug],
     defaults: &AppSettings,
 ) -> Settings {
-    // Set by the server or converted elsewhere: names, states, times, variants.
+    every_field_is_known(&experiment);
+    let objective = self::objective(checks, "experiment.objective", experiment.objective);
+    let kind = self::kind(checks, experiment.kind);
+    let mut share = |field, share: Option<f64>, default| {
+        share.map_or(default, |share| checks.share(field, share, SHARE_MAX))
+    };
+    let holdout_share = share(
+        "experiment.holdout_share",
+        experiment.holdout_share,
+        defaults.default_holdout_share,
+    );
+    let floor = share("experiment.floor", experiment.floor, defaults.default_floor);
+    let exploration_share = share(
+        "experiment.exploration_share",
+        experiment.exploration_share,
+        defaults.default_exploration_share,
+    );
+    let window = experiment.attribution_window;
+    let capacity = experiment.sender_capacity;
+    Settings {
+        policy: self::policy(checks, experiment.policy, kind, variants),
+        objective,
+        kind,
+        attribution_window_ms: attribution_window_ms(checks, window, objective),
+        trial_on: self::trial_on(checks, experiment.trial_on),
+        holdout_share,
+        floor,
+        segments: self::segments(checks, experiment.segments),
+        daypart_start_hours: dayparts(checks, experiment.daypart_start_hours),
+        send_defaults: send_defaults(checks, experiment.send_defaults),
+        half_life_hours: half_life_hours(checks, experiment.half_life),
+        planned_sends: self::planned_sends(checks, experiment.planned_sends),
+        guardrails: options::guardrails(checks, experiment.guardrails),
+        probation: options::probation(checks, experiment.probation),
+        utility: options::utility(checks, experiment.utility),
+        open_proxy: experiment.open_proxy.unwrap_or(false),
+        exploration_share,
+        capacity: capacity.map(|capacity| options::capacity(checks, capacity)),
+        shadow: experiment.shadow,
+    }
+}
+
+/// Does not compile once the interface has a field that nobody has thought of here: the owner's choices are read in [`settings`], the others
+/// are set by the server or converted elsewhere.
+fn every_field_is_known(experiment: &wire::Experiment) {
     let wire::Experiment {
         name: _,
         display_name: _,
@@ -34,70 +78,31 @@ pub fn settings(
         etag: _,
         state: _,
         variants: _,
-        policy,
-        objective,
-        kind,
-        attribution_window,
-        trial_on,
-        holdout_share,
-        floor,
-        segments,
-        daypart_start_hours,
-        send_defaults: defaults_wire,
-        half_life,
-        planned_sends,
+        policy: _,
+        objective: _,
+        kind: _,
+        attribution_window: _,
+        trial_on: _,
+        holdout_share: _,
+        floor: _,
+        segments: _,
+        daypart_start_hours: _,
+        send_defaults: _,
+        half_life: _,
+        planned_sends: _,
         create_time: _,
         update_time: _,
         start_time: _,
         conclude_time: _,
         winner: _,
-        guardrails,
-        probation,
-        utility,
-        open_proxy,
-        exploration_share,
-        sender_capacity,
-        shadow,
+        guardrails: _,
+        probation: _,
+        utility: _,
+        open_proxy: _,
+        exploration_share: _,
+        sender_capacity: _,
+        shadow: _,
     } = experiment;
-    let (objective, kind) = (
-        self::objective(checks, "experiment.objective", objective),
-        self::kind(checks, kind),
-    );
-    let mut share = |field, share: Option<f64>, default| {
-        share.map_or(default, |share| checks.share(field, share, SHARE_MAX))
-    };
-    let holdout_share = share(
-        "experiment.holdout_share",
-        holdout_share,
-        defaults.default_holdout_share,
-    );
-    let floor = share("experiment.floor", floor, defaults.default_floor);
-    let exploration_share = share(
-        "experiment.exploration_share",
-        exploration_share,
-        defaults.default_exploration_share,
-    );
-    Settings {
-        policy: self::policy(checks, policy, kind, variants),
-        objective,
-        kind,
-        attribution_window_ms: attribution_window_ms(checks, attribution_window, objective),
-        trial_on: self::trial_on(checks, trial_on),
-        holdout_share,
-        floor,
-        segments: self::segments(checks, segments),
-        daypart_start_hours: dayparts(checks, daypart_start_hours),
-        send_defaults: send_defaults(checks, defaults_wire),
-        half_life_hours: half_life_hours(checks, half_life),
-        planned_sends: self::planned_sends(checks, planned_sends),
-        guardrails: options::guardrails(checks, guardrails),
-        probation: options::probation(checks, probation),
-        utility: options::utility(checks, utility),
-        open_proxy: open_proxy.unwrap_or(false),
-        exploration_share,
-        capacity: sender_capacity.map(|capacity| options::capacity(checks, capacity)),
-        shadow,
-    }
 }
 
 fn planned_sends(checks: &mut Checks, wire: i64) -> u64 {
