@@ -9,6 +9,10 @@ use crate::domain::cell::HOUR_MS;
 use crate::domain::half_life::Arrived;
 use crate::domain::name::VariantIndex;
 
+mod level;
+
+use level::Level;
+
 /// A change must be so many times (in natural logarithms) likelier than none. Measured without any change, looked at daily:
 /// well under one false alarm in 500 days of a variant.
 pub const THRESHOLD: f64 = 13.0;
@@ -21,8 +25,6 @@ const NUMBERS_MAX: usize = 8_192;
 const STRETCHES: (usize, usize) = (8, 64);
 /// Stretches from which on their own scatter is believed.
 const SCATTER_STRETCHES_MIN: usize = 8;
-/// Sweeps between the variants' rates and the common level.
-const LEVEL_SWEEPS: usize = 3;
 /// A variant is named if its own change explains the history so many times (natural logarithm) better than one of the level: about a
 /// thousand times.
 const NAMED_OVER_LEVEL: f64 = 7.0;
@@ -276,91 +278,6 @@ fn of_level(rows: &[Vec<Arrived>], stretches: usize) -> Option<Split> {
         rate_before: level.before,
         rate_after: level.before * level.factor,
     })
-}
-
-/// A common change of level fitted to all variants.
-struct Level {
-    rates: Vec<f64>,
-    factor: f64,
-    ratio: f64,
-    /// Rate of all before.
-    before: f64,
-}
-
-/// What came to one variant before and after a place.
-#[derive(Clone, Copy)]
-struct Halves {
-    before: Arrived,
-    after: Arrived,
-}
-
-// === impl Halves ===
-
-impl Halves {
-    /// The variant's rate before, if it is this factor of it after.
-    fn rate(&self, factor: f64) -> f64 {
-        self.successes() / (self.before.trials + factor * self.after.trials).max(1e-9)
-    }
-
-    fn successes(&self) -> f64 {
-        self.before.successes + self.after.successes
-    }
-}
-
-// === impl Level ===
-
-impl Level {
-    fn fit(rows: &[&[Arrived]], at: usize) -> Option<Self> {
-        let halves: Vec<Halves> = rows
-            .iter()
-            .map(|row| {
-                let (first, second) = row.split_at(at.min(row.len()));
-                Halves {
-                    before: total(first),
-                    after: total(second),
-                }
-            })
-            .collect();
-        let sum = |of: fn(&Halves) -> f64| halves.iter().map(of).sum::<f64>();
-        let rates_at =
-            |factor: f64| -> Vec<f64> { halves.iter().map(|half| half.rate(factor)).collect() };
-        let expected = |rates: &[f64], of: fn(&Halves) -> f64| -> f64 {
-            let pairs = rates.iter().zip(&halves);
-            pairs.map(|(rate, half)| rate * of(half)).sum()
-        };
-        let alike = rates_at(1.0);
-        let expected_before = expected(&alike, |half| half.before.trials);
-        let expected_after = expected(&alike, |half| half.after.trials);
-        if expected_before.min(expected_after) < EXPECTED_MIN {
-            return None;
-        }
-        let came_after = sum(|half| half.after.successes);
-        let (mut factor, mut rates) = (1.0, alike.clone());
-        for _ in 0..LEVEL_SWEEPS {
-            factor = came_after / expected(&rates, |half| half.after.trials).max(1e-9);
-            rates = rates_at(factor);
-        }
-        let changed = halves.iter().zip(rates.iter().zip(&alike));
-        let per_variant: f64 = changed
-            .map(|(half, (rate, alike))| gain(half.successes(), rate / alike.max(1e-300)))
-            .sum();
-        let trials_before = sum(|half| half.before.trials).max(1e-9);
-        Some(Self {
-            ratio: per_variant + gain(came_after, factor),
-            rates,
-            factor,
-            before: sum(|half| half.before.successes) / trials_before,
-        })
-    }
-}
-
-/// `S ln(ratio)`; 0 without successes, where the ratio may be 0 too.
-fn gain(successes: f64, ratio: f64) -> f64 {
-    if successes > 0.0 {
-        successes * ratio.ln()
-    } else {
-        0.0
-    }
 }
 
 fn total(counts: &[Arrived]) -> Arrived {
