@@ -112,9 +112,7 @@ impl Server {
             .set_service_status("", ServingStatus::Serving)
             .await;
         let router = self.router(stopped.clone())?.add_service(health);
-        // Without it every small answer waits some 40 ms for the acknowledgement of its first half; the server's own setting is for listeners it
-        // opens itself.
-        let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
+        let incoming = incoming(listeners.grpc);
         let mut grpc =
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
         let operations = tokio::spawn(port::serve(
@@ -209,6 +207,12 @@ fn flatten(
         Ok(result) => Ok(result?),
         Err(error) => Err(std::io::Error::other(error).into()),
     }
+}
+
+/// The connections of a port. Without `TCP_NODELAY` every small answer waits some 40 ms for the acknowledgement of its first half, and the
+/// transport's own setting is for listeners that it opens itself.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 /// Recomputes what changed, off the path of decisions.
