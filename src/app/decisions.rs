@@ -122,7 +122,7 @@ impl App {
                 campaign_level: live.campaign_level(),
                 ..resolve(request, &snapshot, now)?
             };
-            capacity::close_full_hours(&live, &mut resolved.window);
+            capacity::close_full_hours(&live, &snapshot.experiment, &mut resolved.window);
             let start = self.start(address, now).await?;
             if let Some(decided) = self
                 .attempt(request, address, &snapshot, &resolved, start, now)

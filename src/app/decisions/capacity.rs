@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 /// What became of asking for a place.
-pub enum Asked {
+pub enum Admission {
     /// Nothing is sent, or the experiment has no capacity to share.
     NotNeeded,
     /// Somebody else took the last one.
@@ -39,8 +39,8 @@ fn throttle(experiment: &Experiment) -> Option<Throttle> {
 }
 
 /// Closes the hours of a window that are full.
-pub fn close_full_hours(live: &Live, window: &mut SendWindow) {
-    if let Some(throttle) = throttle(&live.experiment()) {
+pub fn close_full_hours(live: &Live, experiment: &Experiment, window: &mut SendWindow) {
+    if let Some(throttle) = throttle(experiment) {
         window.full_hours = live.sums().plan.full_hours(window, &throttle);
     }
 }
@@ -49,13 +49,19 @@ pub fn close_full_hours(live: &Live, window: &mut SendWindow) {
 
 impl App {
     /// Takes a place for a touch; one whose time is not ours to choose always gets it.
-    pub(super) fn take_place(&self, tenant: TenantId, touch: &Touch, is_movable: bool) -> Asked {
-        let live = self.registry.by_uid(tenant, touch.experiment);
-        let Some(live) = live.filter(|_| touch.sends()) else {
-            return Asked::NotNeeded;
+    pub(super) fn take_place(
+        &self,
+        tenant: TenantId,
+        experiment: &Experiment,
+        touch: &Touch,
+        is_movable: bool,
+    ) -> Admission {
+        // Most experiments have no capacity, and then nothing need be looked up.
+        let Some(throttle) = throttle(experiment).filter(|_| touch.sends()) else {
+            return Admission::NotNeeded;
         };
-        let Some(throttle) = throttle(&live.experiment()) else {
-            return Asked::NotNeeded;
+        let Some(live) = self.registry.by_uid(tenant, experiment.uid) else {
+            return Admission::NotNeeded;
         };
         let sent_at = Timestamp::from_millisecond(touch.planned_at_ms).unwrap_or(Timestamp::MAX);
         let hour = hour_of(sent_at);
@@ -69,9 +75,9 @@ impl App {
             }
         };
         if !is_taken {
-            return Asked::Full;
+            return Admission::Full;
         }
-        Asked::Taken(Place {
+        Admission::Taken(Place {
             live,
             hour,
             is_kept: false,

@@ -20,8 +20,8 @@ impl App {
         let live = request.experiment.as_ref().map(named).transpose()?;
         let experiment = live.as_ref().map(|live| live.experiment());
         let (mut window, transactional) = window(&request.constraints, experiment.as_deref(), now)?;
-        if let Some(live) = live {
-            capacity::close_full_hours(&live, &mut window);
+        if let (Some(live), Some(experiment)) = (&live, &experiment) {
+            capacity::close_full_hours(live, experiment, &mut window);
         }
         let address = self.address(request.tenant, &request.recipient_id);
         let start = self.start(address, now).await?;

@@ -8,7 +8,8 @@ use crate::domain::decision_log::Place;
 use crate::domain::experiment::Experiment;
 use crate::domain::recipient::{Recipient, Touch};
 
-use super::{Asked, Start, capacity};
+use super::capacity::Admission;
+use super::{Asked, Start};
 
 impl App {
     /// Commits the touch with what it adds; false when the record changed in between.
@@ -20,13 +21,14 @@ impl App {
         mut effects: Effects,
     ) -> Result<bool, AppError> {
         let (address, now) = (asked.address, asked.now);
+        let experiment = &asked.snapshot.experiment;
         let is_movable = asked.request.send_at.is_none()
             && !asked.resolved.transactional
             && asked.resolved.platform.is_none();
-        let place = match self.take_place(address.tenant, &touch, is_movable) {
-            capacity::Asked::Full => return Ok(false),
-            capacity::Asked::Taken(place) => Some(place),
-            capacity::Asked::NotNeeded => None,
+        let place = match self.take_place(address.tenant, experiment, &touch, is_movable) {
+            Admission::Full => return Ok(false),
+            Admission::Taken(place) => Some(place),
+            Admission::NotNeeded => None,
         };
         let mut recipient = start.recipient;
         if recipient.zone.is_none() && asked.request.zone.is_some() {
@@ -37,7 +39,7 @@ impl App {
             after: Some(&touch),
         };
         if touch.sends() {
-            effects.of_touch(change, Some(&asked.snapshot.experiment), now);
+            effects.of_touch(change, Some(experiment), now);
             effects.count_decision(&touch);
             change.apply_to(&mut recipient.activity, &mut recipient.opens);
         }

@@ -1,10 +1,10 @@
 //! Touches made of decisions, and answers made of touches.
 use crate::domain::cell::Lane;
-use crate::domain::decide::{Allowed, Choice, Question, Reason};
+use crate::domain::decide::{Allowed, Choice, Question};
 use crate::domain::experiment::TrialOn;
 use crate::domain::feedback::local_minute_of_week;
-use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Touch};
-use crate::domain::snapshot::{ChoiceLevel, Snapshot};
+use crate::domain::recipient::{Answer, ConsentLevel, DoNotSend, Touch};
+use crate::domain::snapshot::Snapshot;
 use crate::domain::timing::TouchTiming;
 
 use super::question::SendAnswer;
@@ -57,32 +57,13 @@ pub fn refusal(
     resolved: &Resolved,
     reason: DoNotSend,
 ) -> Touch {
-    let now_ms = question.now.as_millisecond();
     Touch {
         decision: question.draws.fingerprint,
         experiment: snapshot.experiment.uid,
         answer: Answer::DoNotSend(reason),
-        decided_at_ms: now_ms,
-        send_at_ms: now_ms,
-        planned_at_ms: now_ms,
         occasion: resolved.occasion,
         request: resolved.request,
-        events: 0,
-        trial_counted: false,
-        measurable: false,
-        exposure_recorded: false,
-        everyone_recorded: false,
-        sent_local_minute: 0,
-        open: None,
-        click: None,
-        value: 0.0,
-        replied_negative: false,
-        basis: Basis {
-            reason: Reason::Policy,
-            choice_level: ChoiceLevel::Default,
-            time_level: None,
-        },
-        timing: TouchTiming::default(),
+        ..Touch::counted(question.now.as_millisecond(), false)
     }
 }
 
