@@ -24,11 +24,11 @@ mod registry;
 mod results;
 mod statistics;
 mod survey;
+mod tenants;
 mod writes;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 pub use alerts::{ALERTS_KEPT, AlertsRequest, Numbered};
@@ -55,22 +55,21 @@ pub use results::{
 };
 pub use statistics::Statistics;
 pub use survey::Survey;
+pub use tenants::TENANTS_MAX;
 
 use crate::domain::civil::Zone;
 use crate::domain::decide::Allowed;
 use crate::domain::draws::Seed;
 use crate::domain::name::{RecipientKey, TenantId};
 use crate::domain::recipient::{Consent, ConsentLevel};
-use crate::domain::send_time::SendTimeModel;
 use crate::domain::token::TokenKeys;
 use crate::store::records::{self, Record, StoreIdentity, key};
 use crate::store::{Engine, Partition, StoreError};
 
 use alerts::AlertBook;
-use fallback::Fallbacks;
-use ledger::TenantHours;
 use maintenance::Schedule;
 use registry::Registry;
+use tenants::Tenants;
 
 /// What an operator may set about decisions.
 #[derive(Clone, Debug)]
@@ -106,13 +105,11 @@ pub struct App {
     seed: Seed,
     settings: AppSettings,
     registry: Registry,
-    hours: TenantHours,
-    model: ArcSwap<SendTimeModel>,
+    tenants: Tenants,
     log: decision_log::DecisionLog,
     changes: tokio::sync::watch::Sender<u64>,
     schedule: Schedule,
     alerts: AlertBook,
-    fallbacks: Fallbacks,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -147,13 +144,11 @@ impl App {
             seed,
             settings,
             registry: Registry::default(),
-            hours: TenantHours::default(),
-            model: ArcSwap::from_pointee(SendTimeModel::default()),
+            tenants: Tenants::default(),
             log: decision_log::DecisionLog::default(),
             changes: tokio::sync::watch::Sender::new(0),
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
-            fallbacks: Fallbacks::default(),
         };
         let report = app.load().await?;
         app.refresh();
@@ -199,8 +194,10 @@ impl App {
             .into_iter()
             .filter(|live| live.refresh(now, &expected))
             .count();
-        if let Some(model) = self.hours.refreshed_model(now) {
-            self.model.store(Arc::new(model));
+        for (_, learned) in self.tenants.all() {
+            if let Some(model) = learned.hours.refreshed_model(now) {
+                learned.model.store(Arc::new(model));
+            }
         }
         if changed > 0 {
             self.changes.send_modify(|count| *count += 1);

@@ -9,15 +9,27 @@ use crate::domain::send_time::chronotypes::fit::{Habits, fit};
 use crate::store::records::{self, key};
 use crate::store::{Batch, Change, Partition, SCAN_ROWS_MAX, Scan};
 
-use super::{App, AppError, HOME};
+use super::load::foreign_key;
+use super::tenants::Learned;
+use super::{App, AppError, HOME, LoadReport};
 
 /// Recipients at which no further partition is read.
 const SAMPLE_MAX: usize = 10_000;
 
 impl App {
-    /// Fits the chronotypes anew and keeps them.
+    /// Fits the chronotypes of every tenant anew and keeps them.
     pub(super) async fn fit_chronotypes(&self) -> Result<(), AppError> {
-        let tenant = TenantId::DEFAULT;
+        for (tenant, learned) in self.tenants.all() {
+            self.fit_chronotypes_of(tenant, &learned).await?;
+        }
+        Ok(())
+    }
+
+    async fn fit_chronotypes_of(
+        &self,
+        tenant: TenantId,
+        learned: &Learned,
+    ) -> Result<(), AppError> {
         let mut sample = Vec::new();
         for partition in (0..self.engine.partitions()).map(Partition) {
             if sample.len() >= SAMPLE_MAX {
@@ -26,7 +38,7 @@ impl App {
             self.sample_partition(partition, tenant, &mut sample)
                 .await?;
         }
-        let model = self.model.load_full();
+        let model = learned.model.load_full();
         let chronotypes = fit(
             &sample,
             &model.everyone,
@@ -40,7 +52,7 @@ impl App {
         };
         let batch = Batch { changes: vec![put] };
         self.engine.commit(HOME, batch).await?;
-        self.hours.set_chronotypes(chronotypes);
+        learned.hours.set_chronotypes(chronotypes);
         Ok(())
     }
 
@@ -77,16 +89,14 @@ impl App {
         Ok(())
     }
 
-    /// Reads the last fit back at start.
-    pub(super) async fn load_chronotypes(&self) -> Result<(), AppError> {
-        let stored = self
-            .engine
-            .read(HOME, &key::chronotypes(TenantId::DEFAULT))
-            .await?;
-        if let Some(stored) = stored {
-            self.hours
-                .set_chronotypes(records::decode::<Chronotypes>(&stored.value)?);
-        }
-        Ok(())
+    /// Reads the last fits back at start.
+    pub(super) async fn load_chronotypes(&self, report: &mut LoadReport) -> Result<(), AppError> {
+        self.each(HOME, key::CHRONOTYPES, report, |key, value| {
+            let tenant = key::parse::tenant(key).ok_or_else(|| foreign_key(key))?;
+            let chronotypes: Chronotypes = records::decode(value)?;
+            self.tenants.of(tenant).hours.set_chronotypes(chronotypes);
+            Ok(())
+        })
+        .await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every experiment has a curve for each response, cut at its own attribution window; before delays are seen it is the published one.
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -49,7 +49,7 @@ struct State {
     learned: HashMap<Group, LearnedDelay>,
     /// Cutting takes its time, and most experiments of a tenant have the same window.
     cut: HashMap<(Group, i64), LearnedDelay>,
-    learned_at_ms: Option<i64>,
+    learned_at_ms: HashMap<TenantId, i64>,
 }
 
 /// The curves of one experiment, each cut at its window.
@@ -126,16 +126,16 @@ impl State {
         )
     }
 
-    /// Whether curves are due to be learned; then they count as learned now.
-    fn begin(&mut self, now: Timestamp, experiments: usize) -> bool {
+    /// Whether curves of a tenant are due to be learned; then they count as learned now.
+    fn begin(&mut self, tenant: TenantId, now: Timestamp, experiments: usize) -> bool {
         let now_ms = now.as_millisecond();
         let interval_ms =
             (INTERVAL_MS_PER_EXPERIMENT * experiments as i64).clamp(INTERVAL_MS, INTERVAL_MS_MAX);
-        let age_ms = self.learned_at_ms.map(|at_ms| now_ms - at_ms);
+        let age_ms = self.learned_at_ms.get(&tenant).map(|at_ms| now_ms - at_ms);
         if age_ms.is_some_and(|age_ms| (0..interval_ms).contains(&age_ms)) {
             return false;
         }
-        self.learned_at_ms = Some(now_ms);
+        self.learned_at_ms.insert(tenant, now_ms);
         true
     }
 }
@@ -155,25 +155,37 @@ impl Curves {
 impl Registry {
     /// Learns all curves anew, if the last time is long enough ago, and gives every experiment its own.
     pub fn learn_delays(&self, now: Timestamp) {
-        let lives = self.lives();
+        let mut by_tenant: HashMap<TenantId, Vec<Arc<Live>>> = HashMap::new();
+        for live in self.lives() {
+            by_tenant.entry(live.tenant).or_default().push(live);
+        }
+        for (tenant, lives) in by_tenant {
+            self.learn_delays_of(tenant, &lives, now);
+        }
+    }
+
+    /// The same for one tenant: how often, and from what, is nobody else's matter.
+    fn learn_delays_of(&self, tenant: TenantId, lives: &[Arc<Live>], now: Timestamp) {
         let mut state = self
             .curves
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !state.begin(now, lives.len()) {
+        if !state.begin(tenant, now, lives.len()) {
             return;
         }
         let mut groups: HashMap<Group, Vec<DelayEvidence>> = HashMap::new();
-        for live in &lives {
+        for live in lives {
             let experiment = live.experiment();
             for (response, evidence) in evidence(live, &experiment, now) {
                 let group = Group::of(live.tenant, &experiment, response);
                 groups.entry(group).or_default().push(evidence);
             }
         }
-        state.cut.clear();
-        state.learned.retain(|group, _| groups.contains_key(group));
+        state.cut.retain(|(group, _), _| group.tenant != tenant);
+        state
+            .learned
+            .retain(|group, _| group.tenant != tenant || groups.contains_key(group));
         for (group, mut evidence) in groups {
             let delays = |evidence: &DelayEvidence| evidence.arrived.iter().sum::<f64>();
             evidence.sort_by(|one, other| delays(other).total_cmp(&delays(one)));
@@ -181,7 +193,7 @@ impl Registry {
             let learned = learn(&group.prior(), &evidence);
             state.learned.insert(group, learned);
         }
-        for live in &lives {
+        for live in lives {
             live.set_delays(state.of(live.tenant, &live.experiment()));
         }
     }

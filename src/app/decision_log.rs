@@ -4,10 +4,9 @@
 //! without consent to content nothing is logged. Comparing and estimating are left to the domain.
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::content_id::ContentId;
-use crate::domain::send_time::SendTimeModel;
 
 mod erasure;
 mod grounds;
@@ -62,7 +61,6 @@ pub struct LogStatistics {
 #[derive(Default)]
 pub(super) struct DecisionLog {
     written: Mutex<Written>,
-    model: Mutex<Option<(Arc<SendTimeModel>, ContentId)>>,
     entries: AtomicU64,
     bytes: AtomicU64,
     expired: AtomicU64,

@@ -176,7 +176,8 @@ impl App {
             place,
             now,
         };
-        let model = self.model.load();
+        let learned = self.tenants.of(address.tenant);
+        let model = learned.model.load();
         let allowed = self.allowed(&start.recipient.consent);
         let question = Question {
             snapshot,
@@ -249,7 +250,8 @@ impl App {
                 Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
             }
             Verdict::Send(choice) => {
-                self.fallbacks.count(!start.readable);
+                let learned = self.tenants.of(asked.address.tenant);
+                learned.fallbacks.count(!start.readable);
                 let choice = start.own(*choice);
                 let measurable = start.recipient.opens.are_measurable(question.now);
                 let touch = touch_of(&choice, snapshot, question, resolved, measurable);

@@ -1,6 +1,6 @@
 //! How many decisions are answered as for somebody unknown because a record cannot be read, and an alert when there are many.
 //!
-//! Invariant: counted since the last check, over all experiments; a single damaged record raises nothing.
+//! Invariant: counted by tenant since the last check, over all its experiments; a single damaged record raises nothing.
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
@@ -83,14 +83,19 @@ impl Interval {
 // === impl App ===
 
 impl App {
-    /// Raises an alert when many of the answers since the last check were fallbacks.
+    /// Raises an alert for every tenant of whose answers since the last check many were fallbacks.
     pub(super) async fn check_fallbacks(&self) -> Result<(), AppError> {
-        let interval = self.fallbacks.take();
-        if !self.fallbacks.begins(interval) {
-            return Ok(());
+        for (tenant, learned) in self.tenants.all() {
+            let interval = learned.fallbacks.take();
+            if learned.fallbacks.begins(interval) {
+                self.alert_fallbacks(tenant, interval).await?;
+            }
         }
+        Ok(())
+    }
+
+    async fn alert_fallbacks(&self, tenant: TenantId, interval: Interval) -> Result<(), AppError> {
         let _turn = self.alerts.turn.lock().await;
-        let tenant = TenantId::DEFAULT;
         let alerts = vec![alert(interval, self.now())];
         let changes = self.alerts.changes(tenant, &alerts)?;
         if let Outcome::Committed(ticket) = self.engine.commit(HOME, Batch { changes }).await? {

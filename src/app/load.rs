@@ -33,7 +33,8 @@ impl App {
             self.load_sums(partition, &mut sums, &mut report).await?;
             self.load_hours(partition, &mut report).await?;
         }
-        self.load_chronotypes().await?;
+        self.load_tenants(&mut report).await?;
+        self.load_chronotypes(&mut report).await?;
         let mut drifts = self.load_drifts(&mut report).await?;
         report.experiments = experiments.len();
         let now = self.now();
@@ -156,9 +157,9 @@ impl App {
         report: &mut LoadReport,
     ) -> Result<(), AppError> {
         self.each(partition, key::HOURS, report, |key, value| {
-            let (_, day, hour) = key::parse::hour(key).ok_or_else(|| foreign_key(key))?;
+            let (tenant, day, hour) = key::parse::hour(key).ok_or_else(|| foreign_key(key))?;
             let hour = HourOfWeek::new(hour).ok_or_else(|| foreign_key(key))?;
-            self.hours.add(&HourDelta {
+            self.tenants.of(tenant).hours.add(&HourDelta {
                 day,
                 hour,
                 part: records::decode(value)?,
@@ -166,8 +167,10 @@ impl App {
             Ok(())
         })
         .await?;
-        self.each(partition, key::INDIVIDUALITIES, report, |_, value| {
-            self.hours.add_individuality(&records::decode(value)?);
+        self.each(partition, key::INDIVIDUALITIES, report, |key, value| {
+            let tenant = key::parse::tenant(key).ok_or_else(|| foreign_key(key))?;
+            let learned = self.tenants.of(tenant);
+            learned.hours.add_individuality(&records::decode(value)?);
             Ok(())
         })
         .await
@@ -227,7 +230,7 @@ impl App {
     }
 }
 
-fn foreign_key(key: &[u8]) -> StoreError {
+pub(super) fn foreign_key(key: &[u8]) -> StoreError {
     StoreError::Corrupt {
         what: "a key of no known shape".to_owned(),
         place: format!("{} {}", Experiment::NAME, hex(key)),

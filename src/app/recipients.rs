@@ -112,7 +112,7 @@ impl App {
 
     fn view(&self, tenant: TenantId, recipient: Recipient) -> RecipientView {
         let as_of = self.now();
-        let model: Arc<SendTimeModel> = self.model.load_full();
+        let model: Arc<SendTimeModel> = self.tenants.of(tenant).model.load_full();
         let allowed = self.allowed(&recipient.consent);
         let profile = (allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);
         let portrait = model.portrait(profile, timing_segments(allowed, &recipient), as_of);

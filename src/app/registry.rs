@@ -2,6 +2,7 @@
 //!
 //! Invariant: decisions read a snapshot without waiting; whoever changes an experiment replaces its configuration as a whole.
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -66,8 +67,8 @@ struct Rates {
 
 #[derive(Default)]
 struct Index {
-    by_name: BTreeMap<(TenantId, Slug), Arc<Live>>,
-    by_uid: HashMap<ExperimentUid, Arc<Live>>,
+    by_name: BTreeMap<TenantId, BTreeMap<Slug, Arc<Live>>>,
+    by_uid: BTreeMap<ExperimentUid, Arc<Live>>,
 }
 
 /// The rate of a kind of response that a tenant's experiments can be expected to have.
@@ -263,7 +264,9 @@ impl Registry {
         let mut index = self.write();
         index
             .by_name
-            .insert((live.tenant, experiment.id.clone()), live.clone());
+            .entry(live.tenant)
+            .or_default()
+            .insert(experiment.id.clone(), live.clone());
         index.by_uid.insert(experiment.uid, live.clone());
         live
     }
@@ -271,13 +274,15 @@ impl Registry {
     /// Takes an experiment out of service.
     pub fn remove(&self, tenant: TenantId, experiment: &Experiment) {
         let mut index = self.write();
-        index.by_name.remove(&(tenant, experiment.id.clone()));
+        if let Some(of_tenant) = index.by_name.get_mut(&tenant) {
+            of_tenant.remove(&experiment.id);
+        }
         index.by_uid.remove(&experiment.uid);
     }
 
     /// The experiment of this name.
     pub fn by_name(&self, tenant: TenantId, id: &Slug) -> Option<Arc<Live>> {
-        self.read().by_name.get(&(tenant, id.clone())).cloned()
+        self.read().by_name.get(&tenant)?.get(id).cloned()
     }
 
     /// The experiment of this number, if it is this tenant's.
@@ -291,24 +296,19 @@ impl Registry {
 
     /// How many experiments a tenant has.
     pub fn count(&self, tenant: TenantId) -> usize {
-        self.read()
-            .by_name
-            .keys()
-            .filter(|(of, _)| *of == tenant)
-            .count()
+        self.read().by_name.get(&tenant).map_or(0, BTreeMap::len)
     }
 
     /// A tenant's experiments by name, after this one.
     pub fn after(&self, tenant: TenantId, after: Option<&Slug>) -> Vec<Arc<Live>> {
         let index = self.read();
-        let tail = index
-            .by_name
-            .iter()
-            .filter(|((of, id), _)| *of == tenant && after.is_none_or(|after| id > after));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let of_tenant = index.by_name.get(&tenant).into_iter();
+        let tail = of_tenant.flat_map(|of| of.range::<Slug, _>((from, Bound::Unbounded)));
         tail.map(|(_, live)| live.clone()).collect()
     }
 
-    /// All experiments.
+    /// All experiments by number, so that sums over them come out alike every time.
     pub fn lives(&self) -> Vec<Arc<Live>> {
         self.read().by_uid.values().cloned().collect()
     }

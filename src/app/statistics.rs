@@ -4,6 +4,7 @@ use crate::domain::cell::Lane;
 use crate::domain::experiment::ExperimentState;
 use crate::domain::name::{TenantId, VariantIndex};
 use crate::domain::timeline::HourCounts;
+use crate::store::EngineStatistics;
 
 use super::{ALERTS_KEPT, AlertsRequest, App};
 
@@ -18,9 +19,9 @@ pub struct Statistics {
     pub alerts: usize,
     /// Those of them that are critical.
     pub alerts_critical: usize,
-    /// Records in the store, of all tenants.
+    /// Records in the store; 0 where the store has other tenants, whose traffic would show.
     pub store_records: u64,
-    /// Bytes of the store on disk.
+    /// Bytes of the store on disk; 0 where the store has other tenants.
     pub store_bytes: u64,
 }
 
@@ -61,7 +62,10 @@ impl App {
             };
             self.alerts(&request).0.len()
         };
-        let engine = self.engine_statistics();
+        let engine = match self.tenants().len() {
+            0 | 1 => self.engine_statistics(),
+            _ => EngineStatistics::default(),
+        };
         Statistics {
             states,
             counts,

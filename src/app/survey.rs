@@ -16,7 +16,7 @@ use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
-use crate::store::records::{self, LastUid, Record, StoreIdentity};
+use crate::store::records::{self, LastTenant, LastUid, NumberedTenant, Record, StoreIdentity};
 use crate::store::{Partition, StoreError, envelope};
 
 use super::{App, AppError, LoadReport};
@@ -74,6 +74,8 @@ impl Survey {
             Chronotypes::KIND => checked::<Chronotypes>(value)?,
             Drift::KIND => checked::<Drift>(value)?,
             LastUid::KIND => checked::<LastUid>(value)?,
+            NumberedTenant::KIND => checked::<NumberedTenant>(value)?,
+            LastTenant::KIND => checked::<LastTenant>(value)?,
             LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
             LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,
             LoggedTable::KIND => checked::<LoggedTable>(value)?,

@@ -300,11 +300,15 @@ impl App {
                 live.add(|sums| sums.add_arrivals(part));
             }
         }
-        for delta in &effects.hours {
-            self.hours.add(delta);
-        }
-        if let Some(part) = &effects.individuality {
-            self.hours.add_individuality(part);
+        if !effects.hours.is_empty() || effects.individuality.is_some() {
+            let learned = self.tenants.of(tenant);
+            effects
+                .hours
+                .iter()
+                .for_each(|delta| learned.hours.add(delta));
+            if let Some(part) = &effects.individuality {
+                learned.hours.add_individuality(part);
+            }
         }
         for (experiment, variant, tally) in &effects.shadow {
             if let Some(live) = self.registry.by_uid(tenant, *experiment) {

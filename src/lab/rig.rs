@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::app::{App, AppKeys, AppSettings, Clock, DecisionLogSettings, VirtualClock};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
+use crate::domain::name::TenantId;
 use crate::domain::recipient::ConsentLevel;
 use crate::domain::token::{TokenKey, TokenKeys};
 use crate::store::MemoryEngine;
@@ -83,6 +84,11 @@ impl Rig {
         Ok(Self { app, clock })
     }
 
+    /// The number of a tenant, given out when it is first named; requests that carry it act for that tenant.
+    pub fn tenant(&self, name: &str) -> Result<TenantId, LabError> {
+        Ok(ready(self.app.tenant(name))??)
+    }
+
     /// Moves the clock, also backwards.
     pub fn set(&self, at: Timestamp) {
         self.clock.set(at);
@@ -121,6 +127,13 @@ mod tests {
         assert_eq!(report.done, crate::app::MaintenanceStep::ALL);
         assert!(report.failed.is_empty());
         rig.maintain().unwrap();
+    }
+
+    #[test]
+    fn tenants_are_numbered_as_they_are_named() {
+        let rig = Rig::new(1).unwrap();
+        let numbers = ["default", "acme", "globex", "acme"].map(|name| rig.tenant(name).unwrap());
+        assert_eq!(numbers, [1, 2, 3, 2].map(TenantId));
     }
 
     #[test]

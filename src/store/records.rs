@@ -57,6 +57,19 @@ pub struct StoreIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct LastUid(pub u64);
 
+/// A tenant's number, under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct NumberedTenant {
+    /// The number, in the keys of all that is the tenant's.
+    pub number: u32,
+    /// When it was given out, milliseconds since 1970.
+    pub created_at_ms: i64,
+}
+
+/// The highest tenant number given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct LastTenant(pub u32);
+
 macro_rules! records {
     ($($record:ty = $kind:literal, $name:literal;)*) => {
         $(impl Record for $record { const KIND: u8 = $kind; const NAME: &'static str = $name; })*
@@ -79,6 +92,8 @@ records! {
     ShadowTally = 44, "shadow tally";
     Chronotypes = 16, "chronotypes";
     Drift = 24, "drift";
+    NumberedTenant = 50, "tenant";
+    LastTenant = 51, "last tenant number";
 }
 
 impl Record for Experiment {

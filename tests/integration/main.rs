@@ -30,3 +30,4 @@ mod documentation;
 mod inspect_cli;
 mod layering;
 mod samples;
+mod tenants;

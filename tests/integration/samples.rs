@@ -34,7 +34,7 @@ use hermod::domain::send_time::{Chronotype, Chronotypes, Individuality, Level, S
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
 use hermod::domain::timing::{CampaignLevel, TouchTiming};
-use hermod::store::records::{self, LastUid, Record, StoreIdentity};
+use hermod::store::records::{self, LastTenant, LastUid, NumberedTenant, Record, StoreIdentity};
 use jiff::Timestamp;
 
 mod written;
@@ -101,6 +101,11 @@ fn the_identity_and_the_last_number_are_read_as_they_were_written() {
     });
     check(&LastUid(41));
     check(&PlannedSends(-3));
+    check(&NumberedTenant {
+        number: 7,
+        created_at_ms: AT_MS,
+    });
+    check(&LastTenant(9));
 }
 
 #[test]

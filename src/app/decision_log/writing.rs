@@ -1,8 +1,8 @@
 //! Writing: the entry of a decision, and before it whatever it names that was not yet written today.
 //!
 //! Invariant: an entry never names what was not committed before.
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::app::writes::{Address, Effects};
 use crate::app::{App, AppError, HOME};
@@ -12,6 +12,7 @@ use crate::domain::decision_log::{
     Inputs, LoggedDecision, LoggedOutcome, LoggedTable, LoggedVerdict, NamedGrounds, Place,
     PlatformSend,
 };
+use crate::domain::name::TenantId;
 use crate::domain::recipient::{Recipient, Touch};
 use crate::domain::send_time::SendTimeModel;
 use crate::store::records::{self, Record, key};
@@ -50,7 +51,8 @@ impl App {
             Verdict::Send(choice) => Some(choice.as_ref()),
             _ => None,
         };
-        let ids = self.named(question, choice, day_of(now_ms)).await?;
+        let tenant = entry.address.tenant;
+        let ids = self.named(tenant, question, choice, day_of(now_ms)).await?;
         let logged = LoggedDecision {
             recipient: entry.address.recipient,
             code: CODE.to_owned(),
@@ -67,7 +69,7 @@ impl App {
             .fetch_add(value.len() as u64, Ordering::Relaxed);
         let at = key::LoggedAt {
             decided_at_ms: now_ms,
-            tenant: entry.address.tenant,
+            tenant,
             decision: question.draws.fingerprint,
         };
         effects.log.push(Change::Put {
@@ -109,6 +111,7 @@ impl App {
     /// The names of what a decision rests on, all of it written.
     async fn named(
         &self,
+        tenant: TenantId,
         question: &Question<'_>,
         choice: Option<&Choice>,
         day: i32,
@@ -129,7 +132,7 @@ impl App {
             None => None,
         };
         let model = match choice.and_then(|choice| choice.prediction.as_ref()) {
-            Some(_) => Some(self.name_model(question.model, day).await?),
+            Some(_) => Some(self.name_model(tenant, question.model, day).await?),
             None => None,
         };
         Ok(NamedGrounds {
@@ -155,10 +158,16 @@ impl App {
         Ok(id)
     }
 
-    async fn name_model(&self, model: &SendTimeModel, day: i32) -> Result<ContentId, AppError> {
+    async fn name_model(
+        &self,
+        tenant: TenantId,
+        model: &SendTimeModel,
+        day: i32,
+    ) -> Result<ContentId, AppError> {
+        let learned = self.tenants.of(tenant);
         let known = {
-            let cached = self.log.model.lock();
-            let cached = cached.unwrap_or_else(std::sync::PoisonError::into_inner);
+            let cached = learned.logged_model.lock();
+            let cached = cached.unwrap_or_else(PoisonError::into_inner);
             let same = cached
                 .as_ref()
                 .filter(|(of, _)| std::ptr::eq(of.as_ref(), model));
@@ -170,14 +179,10 @@ impl App {
         let value = records::encode(model)?;
         let id = ContentId::of(&value);
         self.write_ground(day, id, value).await?;
-        let current: Arc<SendTimeModel> = self.model.load_full();
+        let current: Arc<SendTimeModel> = learned.model.load_full();
         if std::ptr::eq(current.as_ref(), model) {
-            let mut cached = self
-                .log
-                .model
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            *cached = Some((current, id));
+            let cached = learned.logged_model.lock();
+            *cached.unwrap_or_else(PoisonError::into_inner) = Some((current, id));
         }
         Ok(id)
     }

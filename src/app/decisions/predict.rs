@@ -33,7 +33,8 @@ impl App {
             let draws = self.seed.draws(experiment.uid, address.recipient, 0, 0);
             is_in_holdout(draws, allowed, experiment.settings.holdout_share)
         });
-        let model = self.model.load();
+        let learned = self.tenants.of(request.tenant);
+        let model = learned.model.load();
         let question = ModelRequest {
             window: &window,
             zone: &zone,

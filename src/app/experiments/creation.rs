@@ -53,14 +53,7 @@ impl App {
             ));
         }
         if self.registry.count(new.tenant) >= EXPERIMENTS_MAX {
-            let message = format!(
-                "a tenant has at most {EXPERIMENTS_MAX} experiments; delete those no longer needed"
-            );
-            return Err(AppError::new(
-                Kind::ResourceExhausted,
-                "TOO_MANY_EXPERIMENTS",
-                message,
-            ));
+            return Err(too_many());
         }
         let now = self.now();
         let experiment = experiment_of(&new, request, now);
@@ -80,12 +73,13 @@ impl App {
         mut experiment: Experiment,
     ) -> Result<Experiment, AppError> {
         for _ in 0..TRIES_MAX {
-            let last = self.engine.read(HOME, key::LAST_UID).await?;
-            let (number, version) = match &last {
+            let last = key::last_uid(tenant);
+            let stored = self.engine.read(HOME, &last).await?;
+            let (number, version) = match &stored {
                 Some(stored) => (records::decode::<LastUid>(&stored.value)?.0, stored.version),
                 None => (0, 0),
             };
-            experiment.uid = ExperimentUid(number + 1);
+            experiment.uid = uid(tenant, number + 1).ok_or_else(too_many)?;
             let put = |key: Vec<u8>, value: Vec<u8>, expected| Change::Put {
                 key,
                 value,
@@ -93,7 +87,7 @@ impl App {
             };
             let changes = vec![
                 put(
-                    key::LAST_UID.to_vec(),
+                    last.clone(),
                     records::encode(&LastUid(number + 1))?,
                     version,
                 ),
@@ -108,7 +102,7 @@ impl App {
                     self.engine.durable(ticket).await?;
                     return Ok(experiment);
                 }
-                Outcome::Conflict { key } if key != key::LAST_UID => {
+                Outcome::Conflict { key } if key != last => {
                     let message = format!(
                         "experiments/{} exists; choose another experiment_id",
                         experiment.id
@@ -124,6 +118,23 @@ impl App {
         }
         Err(AppError::contended())
     }
+}
+
+/// The number of a tenant's n-th experiment: each tenant counts for itself, so that nobody's draws depend on the experiments of others.
+fn uid(tenant: TenantId, number: u64) -> Option<ExperimentUid> {
+    let space = match tenant {
+        TenantId::DEFAULT => 0,
+        TenantId(of) => u64::from(of) << 32,
+    };
+    let is_within = number <= u64::from(u32::MAX);
+    is_within.then_some(ExperimentUid(space | number))
+}
+
+fn too_many() -> AppError {
+    let message = format!(
+        "a tenant has at most {EXPERIMENTS_MAX} experiments; delete those no longer needed"
+    );
+    AppError::new(Kind::ResourceExhausted, "TOO_MANY_EXPERIMENTS", message)
 }
 
 fn experiment_of(new: &NewExperiment, request: u64, now: Timestamp) -> Experiment {

@@ -35,7 +35,7 @@ impl App {
                 Marked::Again => return Ok((ReportOutcome::Duplicate, None)),
                 Marked::TooOld => return Ok((ReportOutcome::TooLate, None)),
             }
-            let effects = self.activity_effects(&mut recipient, activity, timing);
+            let effects = self.activity_effects(tenant, &mut recipient, activity, timing);
             recipient.mark_changed(now);
             if let Some(ticket) = self
                 .commit(address, &recipient, loaded.version, &effects)
@@ -49,6 +49,7 @@ impl App {
 
     fn activity_effects(
         &self,
+        tenant: TenantId,
         recipient: &mut Recipient,
         activity: &Activity,
         timing: ConsentLevel,
@@ -59,7 +60,7 @@ impl App {
         let weight = activity.weight.get();
         let mut individuality = None;
         if timing == ConsentLevel::Individual {
-            let model = self.model.load();
+            let model = self.tenants.of(tenant).model.load_full();
             let mut part = Individuality::default();
             part.observe(
                 &recipient.activity.read(activity.at),

@@ -9,8 +9,12 @@ pub mod parse;
 
 /// The store's identity.
 pub const IDENTITY: &[u8] = b"m/identity";
-/// The highest experiment number given out.
+/// The highest experiment number given out to the first tenant.
 pub const LAST_UID: &[u8] = b"m/last-uid";
+/// Prefix of the numbers of tenants.
+pub const TENANTS: &[u8] = b"m/tenant/";
+/// The highest tenant number given out.
+pub const LAST_TENANT: &[u8] = b"m/last-tenant";
 /// Prefix of all experiments.
 pub const EXPERIMENTS: &[u8] = b"e";
 /// Prefix of all cells.
@@ -52,6 +56,20 @@ fn tenant_key(prefix: &[u8], tenant: TenantId) -> Vec<u8> {
     key.extend_from_slice(prefix);
     key.extend_from_slice(&tenant.0.to_be_bytes());
     key
+}
+
+/// A tenant's number, by its name.
+pub fn tenant(name: &Slug) -> Vec<u8> {
+    [TENANTS, name.as_str().as_bytes()].concat()
+}
+
+/// The highest experiment number given out to a tenant.
+pub fn last_uid(tenant: TenantId) -> Vec<u8> {
+    // The first tenant's has no number of its own: such are the keys of stores written before there were others.
+    match tenant {
+        TenantId::DEFAULT => LAST_UID.to_vec(),
+        TenantId(number) => [LAST_UID, b"/", &number.to_be_bytes()].concat(),
+    }
 }
 
 /// An experiment, by name.

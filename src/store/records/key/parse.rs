@@ -3,10 +3,10 @@
 //! Invariant: what the functions of the folder above put together comes out as it went in.
 use super::{
     ALERTS, ARRIVALS, CELLS, DECISIONS, DRIFTS, GROUNDS, HOURS, LoggedAt, OUTCOMES, OVERSIGHTS,
-    PLANNED, SEND_PLANS, SHADOWS, TIMELINES, TimelineSlot, lane_of,
+    PLANNED, SEND_PLANS, SHADOWS, TENANTS, TIMELINES, TimelineSlot, lane_of,
 };
 use crate::domain::cell::{CellId, Context, Track};
-use crate::domain::name::{ExperimentUid, TenantId, VariantIndex};
+use crate::domain::name::{ExperimentUid, Slug, TenantId, VariantIndex};
 
 struct Parts<'a>(&'a [u8]);
 
@@ -42,6 +42,12 @@ impl Parts<'_> {
             track: self.track()?,
         })
     }
+}
+
+/// The name in the key of a tenant's number.
+pub fn tenant_name(key: &[u8]) -> Option<Slug> {
+    let name = std::str::from_utf8(key.strip_prefix(TENANTS)?).ok()?;
+    Slug::parse(name).ok()
 }
 
 /// A tally's key.
