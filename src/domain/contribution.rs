@@ -162,15 +162,21 @@ fn delays(touch: &Touch, half_life_hours: Option<f64>, now: Timestamp) -> Arriva
     let hours_since = |ms: i64| (ms - touch.send_at_ms).max(0) as f64 / HOUR_MS as f64;
     let age_hours = hours_since(now.as_millisecond());
     let kept = half_life_hours.map_or(1.0, |half_life| (-age_hours / half_life).exp2());
+    let seen = |response: Option<Response>| response.map(|r| (r.at_ms, r.weight.get()));
+    let converted = touch
+        .converted_at_ms
+        .filter(|_| touch.has(EventKind::Converted));
     let responses = [
-        (Objective::Open, touch.open.filter(|_| touch.measurable)),
-        (Objective::Click, touch.click),
+        (
+            Objective::Open,
+            seen(touch.open.filter(|_| touch.measurable)),
+        ),
+        (Objective::Click, seen(touch.click)),
+        (Objective::Conversion, converted.map(|at_ms| (at_ms, 1.0))),
     ];
     for (objective, response) in responses {
-        let response = response.filter(|response| response.weight.get() > 0.0);
-        if let Some(response) = response {
-            let weight = kept * response.weight.get();
-            arrivals.count(objective, hours_since(response.at_ms), weight);
+        if let Some((at_ms, weight)) = response.filter(|(_, weight)| *weight > 0.0) {
+            arrivals.count(objective, hours_since(at_ms), kept * weight);
         }
     }
     arrivals

@@ -82,6 +82,7 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
             time_level: None,
         },
         timing: TouchTiming::default(),
+        converted_at_ms: None,
     }
 }
 
@@ -186,7 +187,10 @@ fn respond(
 
 fn count(touch: &mut Touch, event: &DecisionEvent) {
     match event.kind {
-        EventKind::Converted => touch.value = event.value,
+        EventKind::Converted => {
+            touch.value = event.value;
+            touch.converted_at_ms = Some(event.at.as_millisecond());
+        }
         EventKind::Replied => touch.replied_negative = event.sentiment == Sentiment::Negative,
         _ => {}
     }

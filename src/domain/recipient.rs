@@ -132,6 +132,8 @@ pub struct Touch {
     pub basis: Basis,
     /// How it was timed.
     pub timing: TouchTiming,
+    /// When the conversion that counts happened, milliseconds since 1970; none before one, and of conversions reported before instants were kept.
+    pub converted_at_ms: Option<i64>,
 }
 
 /// What a touch answered.
@@ -251,6 +253,7 @@ impl Touch {
                 time_level: None,
             },
             timing: TouchTiming::default(),
+            converted_at_ms: None,
         }
     }
 

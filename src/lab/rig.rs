@@ -109,6 +109,9 @@ impl Rig {
 }
 
 #[cfg(test)]
+mod learning_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -124,12 +124,13 @@ impl Record for HourCounts {
 
 impl Record for Recipient {
     const KIND: u8 = 4;
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     const NAME: &'static str = "recipient";
 
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         match version {
-            1 => earlier::recipient(payload),
+            1 => earlier::recipient_v1(payload),
+            2 => earlier::recipient_v2(payload),
             _ => postcard::from_bytes(payload),
         }
     }

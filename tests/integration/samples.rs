@@ -169,10 +169,17 @@ fn a_recipient_is_read_as_it_was_written() {
     let mut now = recipient();
     now.opens.record(at(), 0.5);
     check(&now);
+    // Format 2 knew no instants of conversions.
+    let mut second = now.clone();
+    for touch in &mut second.touches {
+        touch.converted_at_ms = None;
+    }
+    check_version(2, &second);
     // Format 1 knew no timing, and counted no opens by who did them: those it still remembers are counted on reading.
     let mut first = recipient();
     for touch in &mut first.touches {
         touch.timing = TouchTiming::default();
+        touch.converted_at_ms = None;
         let open = touch.open.unwrap();
         let opened_at = Timestamp::from_millisecond(open.at_ms).unwrap();
         first.opens.record(opened_at, open.weight.get());

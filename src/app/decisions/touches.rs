@@ -47,6 +47,7 @@ pub fn touch_of(
             campaign_level: question.campaign_level,
             propensity: choice.prediction.as_ref().map_or(0.0, |p| p.propensity),
         },
+        converted_at_ms: None,
     }
 }
 

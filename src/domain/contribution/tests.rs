@@ -1,6 +1,8 @@
 //! Tests of `contribution`.
 use super::*;
+use crate::domain::cell::Context;
 use crate::domain::event::HumanWeight;
+use crate::domain::name::VariantIndex;
 use crate::domain::recipient::tests::touch;
 
 const SENT_MS: i64 = 1_800_000_000_000;
@@ -152,12 +154,20 @@ fn a_corrected_send_time_moves_the_trial() {
 
 /// Delays of opens, summed over changes.
 fn delays(changes: &[Change<'_>], half_life_hours: Option<f64>) -> [f64; 24] {
+    delays_of(Objective::Open, changes, half_life_hours)
+}
+
+fn delays_of(
+    response: Objective,
+    changes: &[Change<'_>],
+    half_life_hours: Option<f64>,
+) -> [f64; 24] {
     let mut sum = Arrivals::default();
     changes
         .iter()
         .filter_map(|change| change.arrivals(half_life_hours, now()))
         .for_each(|part| sum.merge(&part));
-    sum.of(Objective::Open)
+    sum.of(response)
 }
 
 #[test]
@@ -213,6 +223,81 @@ fn opens_that_cannot_be_measured_and_events_without_a_trial_show_no_delay() {
         ..opened(1.0)
     };
     for touch in [unmeasured, unconfirmed] {
+        let change = Change {
+            before: None,
+            after: Some(&touch),
+        };
+        assert_eq!(change.arrivals(None, now()), None);
+    }
+}
+
+fn converted(hours: i64) -> Touch {
+    Touch {
+        events: EventKind::Converted.bit(),
+        value: 10.0,
+        converted_at_ms: Some(SENT_MS + hours * HOUR_MS),
+        ..sent()
+    }
+}
+
+#[test]
+fn a_conversion_counts_whole_in_the_bin_of_its_delay_and_in_no_other_response() {
+    use crate::domain::arrivals::bin_of;
+    let (sent, converted) = (sent(), converted(3));
+    let change = Change {
+        before: Some(&sent),
+        after: Some(&converted),
+    };
+    let of = |response, half_life| delays_of(response, &[change], half_life);
+    let plain = of(Objective::Conversion, None);
+    assert_eq!(plain[bin_of(3.0)], 1.0);
+    assert_eq!(plain.iter().sum::<f64>(), 1.0);
+    assert_eq!(plain, of(Objective::Value, None));
+    // Now is five hours after the send.
+    let faded = of(Objective::Conversion, Some(5.0));
+    assert!((faded[bin_of(3.0)] - 0.5).abs() < 1e-12);
+    for other in [Objective::Open, Objective::Click] {
+        assert_eq!(of(other, None), [0.0; 24]);
+    }
+}
+
+#[test]
+fn delays_of_conversions_follow_send_times_and_leave_with_an_erasure() {
+    use crate::domain::arrivals::bin_of;
+    let (sent, converted) = (sent(), converted(3));
+    let later = Touch {
+        send_at_ms: SENT_MS + 2 * HOUR_MS,
+        ..converted.clone()
+    };
+    let change = |before, after| Change { before, after };
+    let mut changes = vec![
+        change(None, Some(&sent)),
+        change(Some(&sent), Some(&converted)),
+        change(Some(&converted), Some(&later)),
+    ];
+    let by_now = delays_of(Objective::Conversion, &changes, Some(100.0));
+    assert!(by_now[bin_of(1.0)] > 0.9 && by_now[bin_of(3.0)].abs() < 1e-12);
+    changes.push(change(Some(&later), None));
+    let rest = delays_of(Objective::Conversion, &changes, Some(100.0));
+    assert!(rest.iter().all(|weight| weight.abs() < 1e-12), "{rest:?}");
+}
+
+#[test]
+fn conversions_of_the_holdout_and_those_without_an_instant_show_no_delay() {
+    let held = Touch {
+        answer: Answer::Send {
+            variant: VariantIndex(0),
+            context: Context::default(),
+            lane: Lane::Holdout,
+            propensity: 0.5,
+        },
+        ..converted(3)
+    };
+    let from_an_earlier_format = Touch {
+        converted_at_ms: None,
+        ..converted(3)
+    };
+    for touch in [held, from_an_earlier_format] {
         let change = Change {
             before: None,
             after: Some(&touch),

@@ -39,11 +39,13 @@ fn apply_all(touch: &mut Touch, events: &[DecisionEvent]) -> Vec<EventOutcome> {
 fn the_first_of_a_kind_counts_and_the_rest_are_duplicates() {
     let mut touch = touch(1, SENT_MS);
     let converted = event(EventKind::Converted, 1.0, 1.0);
+    let again = event(EventKind::Converted, 2.0, 1.0);
     assert_eq!(
-        apply_all(&mut touch, &[converted, converted]),
+        apply_all(&mut touch, &[converted, again]),
         [EventOutcome::Counted, EventOutcome::Duplicate]
     );
     assert_eq!(touch.value, 10.0);
+    assert_eq!(touch.converted_at_ms, Some(SENT_MS + HOUR_MS));
 }
 
 #[test]
@@ -80,6 +82,8 @@ fn late_and_absurdly_early_events_do_not_count_but_late_complaints_do() {
         ]
     );
     assert!(!touch.has(EventKind::Clicked));
+    apply_all(&mut touch, &[event(EventKind::Converted, 72.1, 1.0)]);
+    assert_eq!(touch.converted_at_ms, None);
 }
 
 #[test]

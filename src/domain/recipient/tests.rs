@@ -35,6 +35,7 @@ pub(crate) fn touch(decision: u64, at_ms: i64) -> Touch {
             time_level: None,
         },
         timing: TouchTiming::default(),
+        converted_at_ms: None,
     }
 }
 

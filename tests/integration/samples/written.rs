@@ -148,6 +148,7 @@ fn touch() -> Touch {
             campaign_level: CampaignLevel::nearest(1.5),
             propensity: 0.96,
         },
+        converted_at_ms: Some(AT_MS + 10_800_000),
     }
 }
 
