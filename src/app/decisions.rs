@@ -227,7 +227,7 @@ impl App {
         let mut effects = Effects::default();
         if recorded {
             let entry = asked.entry(&start.recipient, question, &verdict);
-            self.log_decision(&entry, &mut effects).await?;
+            unless_refused(self.log_decision(&entry, &mut effects).await, ())?;
         }
         if let Some(platform) = resolved.platform {
             return self
@@ -242,9 +242,9 @@ impl App {
             Verdict::DoNotSend(reason) => {
                 let touch = refusal(snapshot, question, resolved, reason);
                 let is_remembered = if recorded && resolved.request != 0 {
-                    self.remember(asked, start, touch, effects).await?
+                    unless_refused(self.remember(asked, start, touch, effects).await, true)?
                 } else {
-                    self.commit_log(asked.address, effects).await?;
+                    unless_refused(self.commit_log(asked.address, effects).await, ())?;
                     true
                 };
                 Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
@@ -260,7 +260,12 @@ impl App {
                     return Ok(Some(asked.fresh(Ok(answer), String::new())));
                 }
                 let token = self.token_of(asked.address, snapshot, &touch);
-                let is_remembered = self.remember(asked, start, touch, effects).await?;
+                let is_remembered = match self.remember(asked, start, touch, effects).await {
+                    Err(error) if error.is_refusing() => {
+                        return Ok(Some(asked.fresh(Ok(answer.unremembered()), token)));
+                    }
+                    remembered => remembered?,
+                };
                 if is_remembered && choice.lane == Lane::Policy {
                     self.count_choice(asked.address.tenant, &choice, &snapshot.experiment);
                 }
@@ -356,6 +361,15 @@ impl App {
             repeated: true,
             ..asked.fresh(answer, token)
         }
+    }
+}
+
+/// A store that refuses changes for now does not leave a send without an answer: nothing is remembered, and the token is enough to
+/// attribute events once it takes them again.
+fn unless_refused<T>(result: Result<T, AppError>, otherwise: T) -> Result<T, AppError> {
+    match result {
+        Err(error) if error.is_refusing() => Ok(otherwise),
+        result => result,
     }
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::domain::experiment::LifecycleError;
 use crate::store::StoreError;
 
+/// When to try again what a full disk refused: somebody has to make room first.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// The kinds of failure, as many as the interface has statuses for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -57,6 +60,11 @@ pub struct AppError {
 // === impl AppError ===
 
 impl AppError {
+    /// Whether the store refuses changes for now, through no fault of the request.
+    pub fn is_refusing(&self) -> bool {
+        self.kind == Kind::Unavailable || self.reason == "STORE_FULL"
+    }
+
     /// An error of a kind, with its reason and message.
     pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -154,6 +162,17 @@ impl From<StoreError> for AppError {
                 );
                 Self {
                     retry_after: retryable.then_some(Duration::from_secs(1)),
+                    ..failure
+                }
+            }
+            StoreError::Full { .. } => {
+                let failure = Self::new(
+                    Kind::ResourceExhausted,
+                    "STORE_FULL",
+                    format!("{error}; nothing was acknowledged, try again"),
+                );
+                Self {
+                    retry_after: Some(FULL_RETRY_AFTER),
                     ..failure
                 }
             }

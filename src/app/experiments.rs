@@ -11,6 +11,7 @@ use crate::domain::policy::Policy;
 use crate::store::records::{self, key};
 use crate::store::{Batch, Change, Outcome};
 
+use super::registry::Live;
 use super::writes::TRIES_MAX;
 use super::{App, AppError, HOME, Kind};
 
@@ -253,6 +254,11 @@ impl App {
             let mut experiment = before.clone();
             apply(&mut experiment, now)?;
             if experiment == before {
+                // Perhaps changed a moment ago, by a call that could not be answered: it lasts, and decisions go by it, all the same.
+                self.engine.flush().await?;
+                if live.experiment().revision < before.revision {
+                    self.serve_changed(&live, Arc::new(before), now);
+                }
                 return Ok((live.experiment(), false));
             }
             experiment.revision += 1;
@@ -267,13 +273,18 @@ impl App {
             if let Outcome::Committed(ticket) = self.engine.commit(HOME, Batch { changes }).await? {
                 self.engine.durable(ticket).await?;
                 let experiment = Arc::new(experiment);
-                let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
-                live.rebuild(experiment.clone(), now, &expected);
-                self.changes.send_modify(|count| *count += 1);
+                self.serve_changed(&live, experiment.clone(), now);
                 return Ok((experiment, true));
             }
         }
         Err(AppError::contended())
+    }
+
+    /// Decisions go by the changed experiment from now on.
+    fn serve_changed(&self, live: &Live, experiment: Arc<Experiment>, now: Timestamp) {
+        let expected = |tenant, objective| self.registry.expected_rate(tenant, objective);
+        live.rebuild(experiment, now, &expected);
+        self.changes.send_modify(|count| *count += 1);
     }
 }
 

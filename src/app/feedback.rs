@@ -47,7 +47,7 @@ impl App {
             };
             settle(step, &mut results, &mut newest)?;
         }
-        self.make_durable(newest).await?;
+        self.make_durable(&results, newest).await?;
         Ok(results)
     }
 
@@ -66,12 +66,20 @@ impl App {
             };
             settle(step, &mut results, &mut newest)?;
         }
-        self.make_durable(newest).await?;
+        self.make_durable(&results, newest).await?;
         Ok(results)
     }
 
-    async fn make_durable(&self, newest: Option<Ticket>) -> Result<(), AppError> {
+    /// Waits until the results would survive a power cut. A duplicate rests on a commit of somebody else's, perhaps of a moment ago, which
+    /// must not be lost either once its caller was told that the event had counted.
+    async fn make_durable(
+        &self,
+        results: &[EventResult],
+        newest: Option<Ticket>,
+    ) -> Result<(), AppError> {
+        let rests_on_others = |result: &EventResult| matches!(result, Ok(ReportOutcome::Duplicate));
         match newest {
+            _ if results.iter().any(rests_on_others) => self.flush().await,
             Some(ticket) => Ok(self.engine.durable(ticket).await?),
             None => Ok(()),
         }
@@ -195,7 +203,7 @@ fn settle(
             *newest = (*newest).max(ticket);
             results.push(Ok(outcome));
         }
-        Err(error) if error.kind == Kind::Unavailable => return Err(error),
+        Err(error) if error.is_refusing() => return Err(error),
         Err(error) => results.push(Err(error)),
     }
     Ok(())

@@ -281,6 +281,8 @@ impl App {
             let logged_decisions = self.erase_log(address, &mut effects).await?;
             let Some(mut recipient) = loaded.recipient.filter(Recipient::exists) else {
                 self.commit_log(address, effects).await?;
+                // Perhaps it was erased a moment ago: that has to last as well.
+                self.flush().await?;
                 return Ok(ErasureReceipt {
                     logged_decisions,
                     erased_at: now,

@@ -256,12 +256,15 @@ impl Registry {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an experiment in service.
+    /// Puts an experiment in service, unless it is.
     pub fn insert(&self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
         let experiment = live.experiment();
         live.set_delays(self.curves.of(live.tenant, &experiment));
         let mut index = self.write();
+        if let Some(present) = index.by_uid.get(&experiment.uid) {
+            return present.clone();
+        }
         index
             .by_name
             .entry(live.tenant)

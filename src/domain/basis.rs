@@ -15,7 +15,7 @@ pub enum Reason {
     OnlyCandidate,
     /// Consent does not allow recording.
     NoConsent,
-    /// The recipient's record could not be read.
+    /// The recipient's record could not be read, or no change can be written at present.
     Fallback,
     /// Answered before, within the attribution window.
     Sticky,

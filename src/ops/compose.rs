@@ -87,6 +87,8 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
             let options = SledOptions {
                 partitions,
                 cache_bytes: config.store.cache_bytes,
+                fold_interval: config.store.fold_interval.get(),
+                free_bytes_min: config.store.free_bytes_min,
                 ..SledOptions::new(store_path(config))
             };
             Arc::new(SledEngine::open(options, merge)?)

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// Whether the same call may succeed later without anybody stepping in.
         retryable: bool,
     },
+    /// There is no room for more: changes are refused, reads go on. It passes once somebody makes room.
+    #[error(
+        "the disk is full: {reason}; free some space or enlarge the disk, writing resumes by itself"
+    )]
+    Full {
+        /// For the operator.
+        reason: String,
+    },
     /// Written by a newer program than this.
     #[error(
         "the store has format {found}, this program reads up to format {supported}: start the newer program that wrote it, or restore an export into an empty directory"
@@ -65,6 +73,16 @@ impl StoreError {
         StoreError::Unavailable {
             reason: reason.into(),
             retryable: true,
+        }
+    }
+
+    /// What an error of the operating system comes to: a full disk, or an unavailable one.
+    pub(in crate::store) fn of_io(doing: &str, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let reason = format!("{doing}: {error}");
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full { reason },
+            _ => Self::passing(reason),
         }
     }
 

@@ -15,6 +15,7 @@ mod queue;
 mod records;
 mod scan;
 mod shared;
+mod space;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ pub struct SledOptions {
     pub fold_after_bytes: u64,
     /// Longest time between two folding passes.
     pub fold_interval: Duration,
+    /// Free space of the file system below which commits are refused, bytes; 0 for no such limit.
+    pub free_bytes_min: u64,
 }
 
 impl SledOptions {
@@ -63,6 +66,7 @@ impl SledOptions {
             overlay_bytes_max: 512 * 1024 * 1024,
             fold_after_bytes: 64 * 1024 * 1024,
             fold_interval: Duration::from_secs(10),
+            free_bytes_min: 0,
         }
     }
 }
@@ -151,6 +155,7 @@ impl SledEngine {
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
         }
+        self.shared.reserve.check()?;
         let (held, options) = (self.shared.counts.overlay_bytes(), &self.shared.options);
         if held >= options.fold_after_bytes {
             self.shared.fold_signal.ask();
@@ -342,7 +347,10 @@ impl Engine for SledEngine {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        self.shared.failure().map_or(Ok(()), Err)
+        match self.shared.failure() {
+            Some(failure) => Err(failure),
+            None => self.shared.reserve.check(),
+        }
     }
 
     fn statistics(&self) -> EngineStatistics {

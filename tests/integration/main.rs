@@ -25,6 +25,7 @@ mod api_restart;
 mod api_shadow;
 mod api_times;
 mod api_wire;
+mod crash;
 mod decision_log;
 mod documentation;
 mod inspect_cli;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::domain::civil::Zone;
+use crate::domain::decide::Reason;
 use crate::domain::experiment::{Experiment, FrequencyCap};
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Basis, DoNotSend};
@@ -162,6 +163,16 @@ pub struct SendAnswer {
     pub table: Option<Arc<Table>>,
     /// What hermod would have done; only of a fresh answer in shadow mode.
     pub would_have: Option<WouldHave>,
+}
+
+// === impl SendAnswer ===
+
+impl SendAnswer {
+    /// The same answer, said to be one that nothing remembers.
+    pub(super) fn unremembered(mut self) -> Self {
+        self.basis.reason = Reason::Fallback;
+        self
+    }
 }
 
 /// A predicted time.

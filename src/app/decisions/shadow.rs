@@ -63,7 +63,8 @@ impl App {
             return Ok(Some(asked.fresh(Ok(answer), String::new())));
         }
         let token = self.token_of(asked.address, asked.snapshot, &touch);
-        let is_remembered = self.remember(asked, start, touch, effects).await?;
+        let remembered = self.remember(asked, start, touch, effects).await;
+        let is_remembered = super::unless_refused(remembered, true)?;
         Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
     }
 }

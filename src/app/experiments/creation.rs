@@ -103,6 +103,9 @@ impl App {
                     return Ok(experiment);
                 }
                 Outcome::Conflict { key } if key != last => {
+                    if let Some(stored) = self.stored(tenant, &experiment).await? {
+                        return Ok(stored);
+                    }
                     let message = format!(
                         "experiments/{} exists; choose another experiment_id",
                         experiment.id
@@ -117,6 +120,21 @@ impl App {
             }
         }
         Err(AppError::contended())
+    }
+
+    /// The experiment as an earlier call of the same request stored it, which could not be answered.
+    async fn stored(
+        &self,
+        tenant: TenantId,
+        experiment: &Experiment,
+    ) -> Result<Option<Experiment>, AppError> {
+        let key = key::experiment(tenant, &experiment.id);
+        let Some(stored) = self.engine.read(HOME, &key).await? else {
+            return Ok(None);
+        };
+        let stored: Experiment = records::decode(&stored.value)?;
+        self.engine.flush().await?;
+        Ok((experiment.request != 0 && stored.request == experiment.request).then_some(stored))
     }
 }
 

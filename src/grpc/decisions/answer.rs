@@ -224,7 +224,7 @@ fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
             "Without consent nothing is recorded: variant {variant} was drawn from everyone's allocation"
         ),
         Reason::Fallback => format!(
-            "The recipient's record cannot be read: variant {variant} was drawn as for somebody unknown, and not recorded"
+            "Variant {variant} was drawn and not recorded: either the recipient's record cannot be read, or the store takes no changes at present"
         ),
         Reason::Sticky => format!("The recipient was given variant {variant} before and keeps it"),
         Reason::Shadow { agrees } => format!(

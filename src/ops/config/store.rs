@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::period::Period;
 use super::reader::{Reader, Rule};
 
 /// Which engine keeps the state.
@@ -29,6 +30,10 @@ pub struct StoreConfig {
     pub partitions: u32,
     /// Bytes of memory the engine may use as cache, roughly.
     pub cache_bytes: u64,
+    /// Longest time between two passes that fold changed values into the records.
+    pub fold_interval: Period,
+    /// Free bytes of the file system below which changes are refused; 0 for no such limit.
+    pub free_bytes_min: u64,
 }
 
 // === impl StoreConfig ===
@@ -40,6 +45,8 @@ impl Default for StoreConfig {
             path: "./hermod-data".into(),
             partitions: 32,
             cache_bytes: 256 << 20,
+            fold_interval: Period::from_secs(10),
+            free_bytes_min: 64 << 20,
         }
     }
 }
@@ -78,6 +85,24 @@ impl StoreConfig {
                 Rule {
                     expects: "a number of bytes from 1048576 to 1099511627776",
                     accepts: |bytes| (1 << 20..=1 << 40).contains(bytes),
+                },
+            ),
+            fold_interval: reader.value(
+                "store.fold_interval",
+                default.fold_interval,
+                Rule {
+                    expects: "10ms to 1h",
+                    accepts: |interval: &Period| {
+                        (10..=3_600_000).contains(&interval.get().as_millis())
+                    },
+                },
+            ),
+            free_bytes_min: reader.value(
+                "store.free_bytes_min",
+                default.free_bytes_min,
+                Rule {
+                    expects: "a number of bytes from 0 to 1099511627776",
+                    accepts: |bytes| *bytes <= 1 << 40,
                 },
             ),
         }

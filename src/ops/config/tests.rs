@@ -48,6 +48,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          request_bytes_max = 2048\nrequest_timeout = \"90s\"\n\
          keep_alive_interval = \"1m\"\nkeep_alive_timeout = \"7s\"\ndrain_timeout = \"1h\"\n\
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
+         fold_interval = \"3s\"\nfree_bytes_min = 5\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
          probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
          [decision_log]\nenabled = false\nretention = \"48h\"\n\

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::disk::{Disk, probe};
 use super::journal::{Commit, Entry, Group, pack, pack_atomically};
 use super::queue::Work;
-use super::shared::Shared;
+use super::shared::{RELEASE_MAX, Shared, drop_within};
 use crate::store::{StoreError, Ticket};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -85,7 +85,9 @@ impl Committer<'_> {
         let mut slot = shared.disk_slot();
         let generation = shared.counts.next_generation();
         // sled locks its file: the old handle has to be gone before the new one can be.
-        *slot = None;
+        if let Some(disk) = slot.take() {
+            drop_within(disk, RELEASE_MAX);
+        }
         let disk = Disk::open(
             &shared.options.directory,
             shared.options.cache_bytes,

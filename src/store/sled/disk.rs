@@ -78,7 +78,7 @@ impl Disk {
         guarded(|| self.database.flush())?;
         self.sync_blobs()
             .and_then(|()| self.file.sync_data())
-            .map_err(|error| StoreError::passing(format!("syncing failed: {error}")))
+            .map_err(|error| StoreError::of_io("syncing failed", &error))
     }
 
     fn sync_blobs(&self) -> io::Result<()> {
@@ -209,10 +209,8 @@ pub(super) fn probe(directory: &Path) -> Result<(), StoreError> {
     let tried = fs::write(&path, vec![0xA5; PROBE_BYTES]).and_then(|()| sync_whole(&path));
     let removed = fs::remove_file(&path);
     tried.and(removed).map_err(|error| {
-        StoreError::passing(format!(
-            "{} does not take new data: {error}",
-            directory.display()
-        ))
+        let doing = format!("{} does not take new data", directory.display());
+        StoreError::of_io(&doing, &error)
     })
 }
 
@@ -269,9 +267,7 @@ fn unopenable(path: &Path, error: StoreError) -> StoreError {
 pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(::sled::Error::Io(error))) => {
-            Err(StoreError::passing(format!("the disk answered: {error}")))
-        }
+        Ok(Err(::sled::Error::Io(error))) => Err(StoreError::of_io("the disk answered", &error)),
         Ok(Err(error @ ::sled::Error::Corruption { .. })) => Err(damaged(error.to_string())),
         Ok(Err(error)) => Err(StoreError::passing(error.to_string())),
         Err(panic) => Err(damaged(panic_text(&*panic))),

@@ -27,7 +27,12 @@ struct Snapshot {
 }
 
 /// Folds everything changed until now.
+///
+/// While the disk is nearly full nothing is: folding takes room before it gives any back, and the journal holds everything.
 pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
+    if shared.reserve.check().is_err() {
+        return Ok(());
+    }
     let _alone = shared.folding();
     // Taken first: whatever is in the rows before this one is in the snapshots that follow.
     let (generation, keep_from) =

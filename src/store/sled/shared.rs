@@ -14,10 +14,11 @@ use super::counts::Counts;
 use super::disk::Disk;
 use super::overlay::Overlay;
 use super::queue::Queue;
+use super::space::Reserve;
 use crate::store::{Answer, Merge, StoreError, Ticket};
 
 /// Longest wait for sled to let go of its files.
-const RELEASE_MAX: Duration = Duration::from_secs(5);
+pub(super) const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 /// How far the committer is.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) fold_signal: FoldSignal,
     pub(super) counts: Counts,
+    pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
     next_row: AtomicU64,
@@ -92,6 +94,7 @@ pub(super) struct Opened {
 impl Shared {
     pub(super) fn new(options: SledOptions, merge: Arc<dyn Merge>, opened: Opened) -> Self {
         Shared {
+            reserve: Reserve::new(&options.directory, options.free_bytes_min),
             options,
             merge,
             queue: Queue::default(),
@@ -235,7 +238,7 @@ impl Shared {
 ///
 /// Their drop flushes once more and was seen to wait for ever for a wake-up that never came. Everything is durable by then, so a
 /// handle that does not go away by itself may stay until the process ends.
-fn drop_within(disk: Disk, limit: Duration) {
+pub(super) fn drop_within(disk: Disk, limit: Duration) {
     let (done, waiting) = std::sync::mpsc::channel();
     let releasing = std::thread::Builder::new()
         .name("hermod-release".to_owned())

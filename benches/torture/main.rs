@@ -1,0 +1,173 @@
+//! `cargo bench --bench torture -- crash --kills 200 --seed 1`: faults against the real binary, compared with a model of what was acknowledged.
+//!
+//! Ends with status 1, the seed and the directory when anything was lost, doubled or wrong.
+
+#[path = "harness.rs"]
+mod harness;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use harness::campaign::{self, Kill, Plan};
+use harness::child::Place;
+use harness::image::Image;
+use harness::report::Report;
+use harness::trouble::{self, Ballast, Refusals};
+
+/// Bytes of the file system whose power is cut; it holds nothing but what is written.
+const POWER_IMAGE_BYTES: u64 = 2 << 30;
+/// Bytes of the file system that is filled.
+const FULL_IMAGE_BYTES: u64 = 384 << 20;
+
+/// Faults against the real binary
+#[derive(Debug, Parser)]
+#[command(name = "torture")]
+struct Command {
+    #[command(subcommand)]
+    torture: Torture,
+    /// Print the report as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Torture {
+    /// Kill -9 at random moments under concurrent load
+    Crash(Args),
+    /// Power cuts on a file system of its own: needs root and loop devices
+    Power(Args),
+    /// A disk that fills up under load, and gets space again: needs root and loop devices
+    Full {
+        #[command(flatten)]
+        args: Args,
+        /// Free bytes that the server is to keep (store.free_bytes_min); 0 lets the disk really fill up
+        #[arg(long, default_value_t = 64 << 20)]
+        reserve: u64,
+    },
+    /// A disk whose writes fail with an error number for a while: 28 full, 30 read-only, 5 broken
+    Refusing {
+        #[command(flatten)]
+        args: Args,
+        /// The error number
+        #[arg(long, default_value_t = 30)]
+        error: i32,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Args {
+    /// Faults in all
+    #[arg(long, visible_aliases = ["rounds", "cuts"], default_value_t = 200)]
+    kills: u64,
+    /// Decides the callers' moves and the moments of the faults
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Concurrent callers
+    #[arg(long, default_value_t = 64)]
+    callers: usize,
+    /// Most acknowledgements from one fault to the next
+    #[arg(long, default_value_t = 3_000)]
+    acknowledgements: u64,
+    /// An existing directory to work in, kept afterwards [default: a temporary one, kept when anything failed]
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+// === impl Args ===
+
+impl Args {
+    fn plan(&self) -> Plan {
+        Plan {
+            seed: self.seed,
+            callers: self.callers,
+            faults: self.kills,
+            stop_every: 20,
+            acknowledgements_max: self.acknowledgements,
+        }
+    }
+}
+
+// === impl Torture ===
+
+impl Torture {
+    fn args(&self) -> &Args {
+        match self {
+            Torture::Crash(args) | Torture::Power(args) => args,
+            Torture::Full { args, .. } | Torture::Refusing { args, .. } => args,
+        }
+    }
+
+    async fn run(&self, mut place: Place) -> Result<Report, String> {
+        let plan = self.args().plan();
+        let image = |bytes| {
+            let file = place.directory.join("image");
+            Image::mounted(file, place.data(), bytes)
+        };
+        match self {
+            Torture::Crash(_) => campaign::run(&place, plan, &mut Kill).await,
+            Torture::Power(_) => campaign::run(&place, plan, &mut image(POWER_IMAGE_BYTES)?).await,
+            Torture::Full { reserve, .. } => {
+                let _mounted = image(FULL_IMAGE_BYTES)?;
+                let ballast = Ballast(place.data().join("ballast"));
+                place.settings = vec![format!("store.free_bytes_min={reserve}")];
+                trouble::run(&place, plan, ballast).await
+            }
+            Torture::Refusing { error, .. } => {
+                let refusals = Refusals::install(&mut place, *error)?;
+                trouble::run(&place, plan, refusals).await
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    match run(&command) {
+        Ok(report) => finish(&report, command.json),
+        Err(error) => failed(&error),
+    }
+}
+
+fn run(command: &Command) -> Result<Report, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let runtime = tokio::runtime::Runtime::new().map_err(text)?;
+    let args = command.torture.args();
+    let temporary = tempfile::tempdir().map_err(text)?;
+    let own = args.directory.clone();
+    let place = Place {
+        binary: env!("CARGO_BIN_EXE_hermod").into(),
+        directory: own.unwrap_or_else(|| temporary.path().to_owned()),
+        settings: Vec::new(),
+        environment: Vec::new(),
+    };
+    let directory = place.directory.clone();
+    let result = runtime.block_on(command.torture.run(place));
+    if !matches!(&result, Ok(report) if report.violations.is_empty()) {
+        let _ = temporary.keep();
+        eprintln!("seed {}; kept: {}", args.seed, directory.display());
+    }
+    result
+}
+
+fn finish(report: &Report, json: bool) -> ExitCode {
+    match json {
+        true => println!(
+            "{}",
+            serde_json::to_string_pretty(report).unwrap_or_default()
+        ),
+        false => print!("{}", report.text()),
+    }
+    match report.violations.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
