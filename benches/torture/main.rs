@@ -2,6 +2,7 @@
 //!
 //! Ends with status 1, the seed and the directory when anything was lost, doubled or wrong.
 
+mod growth;
 #[path = "harness.rs"]
 mod harness;
 
@@ -25,7 +26,7 @@ const FULL_IMAGE_BYTES: u64 = 384 << 20;
 #[command(name = "torture")]
 struct Command {
     #[command(subcommand)]
-    torture: Torture,
+    what: What,
     /// Print the report as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -39,7 +40,13 @@ enum Torture {
     /// Kill -9 at random moments under concurrent load
     Crash(Args),
     /// Power cuts on a file system of its own: needs root and loop devices
-    Power(Args),
+    Power {
+        #[command(flatten)]
+        args: Args,
+        /// Let the server's syncs do nothing, to see that the cuts are real: it must lose something
+        #[arg(long)]
+        without_sync: bool,
+    },
     /// A disk that fills up under load, and gets space again: needs root and loop devices
     Full {
         #[command(flatten)]
@@ -56,6 +63,15 @@ enum Torture {
         #[arg(long, default_value_t = 30)]
         error: i32,
     },
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+enum What {
+    #[command(flatten)]
+    Torture(Torture),
+    /// Not a fault: how the store's files grow as records are rewritten
+    Growth(growth::Growth),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -96,7 +112,7 @@ impl Args {
 impl Torture {
     fn args(&self) -> &Args {
         match self {
-            Torture::Crash(args) | Torture::Power(args) => args,
+            Torture::Crash(args) | Torture::Power { args, .. } => args,
             Torture::Full { args, .. } | Torture::Refusing { args, .. } => args,
         }
     }
@@ -109,7 +125,13 @@ impl Torture {
         };
         match self {
             Torture::Crash(_) => campaign::run(&place, plan, &mut Kill).await,
-            Torture::Power(_) => campaign::run(&place, plan, &mut image(POWER_IMAGE_BYTES)?).await,
+            Torture::Power { without_sync, .. } => {
+                let mut image = image(POWER_IMAGE_BYTES)?;
+                if *without_sync {
+                    Refusals::without_syncing(&mut place)?;
+                }
+                campaign::run(&place, plan, &mut image).await
+            }
             Torture::Full { reserve, .. } => {
                 let _mounted = image(FULL_IMAGE_BYTES)?;
                 let ballast = Ballast(place.data().join("ballast"));
@@ -126,16 +148,23 @@ impl Torture {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    match run(&command) {
-        Ok(report) => finish(&report, command.json),
-        Err(error) => failed(&error),
+    match &command.what {
+        What::Torture(torture) => match run(torture) {
+            Ok(report) => finish(&report, command.json),
+            Err(error) => failed(&error),
+        },
+        What::Growth(growth) => match tempfile::tempdir().map(|at| growth.run(at.path())) {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => failed(&error.to_string()),
+            Err(error) => failed(&error.to_string()),
+        },
     }
 }
 
-fn run(command: &Command) -> Result<Report, String> {
+fn run(torture: &Torture) -> Result<Report, String> {
     let text = |error: std::io::Error| error.to_string();
     let runtime = tokio::runtime::Runtime::new().map_err(text)?;
-    let args = command.torture.args();
+    let args = torture.args();
     let temporary = tempfile::tempdir().map_err(text)?;
     let own = args.directory.clone();
     let place = Place {
@@ -145,7 +174,7 @@ fn run(command: &Command) -> Result<Report, String> {
         environment: Vec::new(),
     };
     let directory = place.directory.clone();
-    let result = runtime.block_on(command.torture.run(place));
+    let result = runtime.block_on(torture.run(place));
     if !matches!(&result, Ok(report) if report.violations.is_empty()) {
         let _ = temporary.keep();
         eprintln!("seed {}; kept: {}", args.seed, directory.display());

@@ -61,7 +61,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Compiles the library and tells the place to load it.
+    /// Compiles the library and tells the place to load it; writes succeed until the trouble begins.
     ///
     /// # Errors
     /// When there is no C compiler, or it fails.
@@ -85,6 +85,14 @@ impl Refusals {
             ("TORTURE_DIRECTORY".into(), text(&place.data())),
         ];
         Ok(Self { switch, error })
+    }
+
+    /// Syncs from now on say that they did and do nothing, so that a power cut has something to take.
+    pub fn without_syncing(place: &mut Place) -> Result<(), String> {
+        Self::install(place, 0)?;
+        let lies = ("TORTURE_NO_SYNC".to_owned(), "1".to_owned());
+        place.environment.push(lies);
+        Ok(())
     }
 }
 

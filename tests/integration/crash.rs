@@ -69,6 +69,25 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_would_be_noticed_if_nothing_were_synced() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut place = place(&directory);
+    let mut image = match Image::mounted(directory.path().join("image"), place.data(), 1 << 30) {
+        Ok(image) => image,
+        Err(why) => return skip(&why),
+    };
+    if let Err(why) = Refusals::without_syncing(&mut place) {
+        return skip(&why);
+    }
+    let plan = Plan { faults: 3, ..PLAN };
+    let result = campaign::run(&place, plan, &mut image).await;
+    assert!(
+        !matches!(&result, Ok(report) if report.violations.is_empty()),
+        "nothing was synced, and nothing was missed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_refuses_changes_and_recovers_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     let mut place = place(&directory);

@@ -6,6 +6,7 @@
 mod refusal;
 mod server;
 
+mod acknowledgements;
 mod api_capacity;
 mod api_decisions;
 mod api_erasure;
