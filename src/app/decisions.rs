@@ -250,28 +250,43 @@ impl App {
                 Ok(is_remembered.then(|| asked.fresh(Err(reason), String::new())))
             }
             Verdict::Send(choice) => {
-                let learned = self.tenants.of(asked.address.tenant);
-                learned.fallbacks.count(!start.readable);
-                let choice = start.own(*choice);
-                let measurable = start.recipient.opens.are_measurable(question.now);
-                let touch = touch_of(&choice, snapshot, question, resolved, measurable);
-                let answer = answer_of(&choice, &touch, request.full);
-                if !recorded {
-                    return Ok(Some(asked.fresh(Ok(answer), String::new())));
-                }
-                let token = self.token_of(asked.address, snapshot, &touch);
-                let is_remembered = match self.remember(asked, start, touch, effects).await {
-                    Err(error) if error.is_refusing() => {
-                        return Ok(Some(asked.fresh(Ok(answer.unremembered()), token)));
-                    }
-                    remembered => remembered?,
-                };
-                if is_remembered && choice.lane == Lane::Policy {
-                    self.count_choice(asked.address.tenant, &choice, &snapshot.experiment);
-                }
-                Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
+                let effects = recorded.then_some(effects);
+                self.answer_send(asked, start, question, *choice, effects)
+                    .await
             }
         }
+    }
+
+    /// Answers a send and remembers it with its effects, if there are any.
+    async fn answer_send(
+        &self,
+        asked: &Asked<'_>,
+        start: Start,
+        question: &Question<'_>,
+        choice: Choice,
+        effects: Option<Effects>,
+    ) -> Result<Option<Decided>, AppError> {
+        let snapshot = asked.snapshot;
+        let learned = self.tenants.of(asked.address.tenant);
+        learned.fallbacks.count(!start.readable);
+        let choice = start.own(choice);
+        let measurable = start.recipient.opens.are_measurable(question.now);
+        let touch = touch_of(&choice, snapshot, question, asked.resolved, measurable);
+        let answer = answer_of(&choice, &touch, asked.request.full);
+        let Some(effects) = effects else {
+            return Ok(Some(asked.fresh(Ok(answer), String::new())));
+        };
+        let token = self.token_of(asked.address, snapshot, &touch);
+        let is_remembered = match self.remember(asked, start, touch, effects).await {
+            Err(error) if error.is_refusing() => {
+                return Ok(Some(asked.fresh(Ok(answer.unremembered()), token)));
+            }
+            remembered => remembered?,
+        };
+        if is_remembered && choice.lane == Lane::Policy {
+            self.count_choice(asked.address.tenant, &choice, &snapshot.experiment);
+        }
+        Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
     }
 
     fn zone(&self, of_request: Option<&Zone>, recipient: Option<&Recipient>) -> (Zone, ZoneSource) {
