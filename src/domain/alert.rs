@@ -24,6 +24,8 @@ pub enum AlertKind {
     ProbationPassed,
     /// Many decisions are answered as for somebody unknown, because records cannot be read.
     FallbackShare,
+    /// A rate of a flow, or the level of all its variants, became another one.
+    RateChanged,
 }
 
 /// How urgent an alert is.
@@ -69,7 +71,7 @@ pub struct Alert {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::VariantQuarantined,
         Self::GuardrailWarning,
         Self::NoVariantLeft,
@@ -77,6 +79,7 @@ impl AlertKind {
         Self::SafeToConclude,
         Self::ProbationPassed,
         Self::FallbackShare,
+        Self::RateChanged,
     ];
 
     /// Its word, for logs and metrics.
@@ -89,6 +92,7 @@ impl AlertKind {
             Self::SafeToConclude => "safe_to_conclude",
             Self::ProbationPassed => "probation_passed",
             Self::FallbackShare => "fallback_share",
+            Self::RateChanged => "rate_changed",
         }
     }
 
@@ -96,7 +100,10 @@ impl AlertKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::VariantQuarantined | Self::NoVariantLeft => Severity::Critical,
-            Self::GuardrailWarning | Self::SampleRatio | Self::FallbackShare => Severity::Warning,
+            Self::GuardrailWarning
+            | Self::SampleRatio
+            | Self::FallbackShare
+            | Self::RateChanged => Severity::Warning,
             Self::SafeToConclude | Self::ProbationPassed => Severity::Notice,
         }
     }

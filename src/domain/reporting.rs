@@ -47,6 +47,8 @@ pub struct Reported {
     pub intervals: Vec<Interval>,
     /// Who is best among those asked for, in their order.
     pub best: BestArm,
+    /// Posteriors of those asked for, in their order; none where values or utilities are reported.
+    pub competing: Vec<BetaMixture>,
 }
 
 /// What is reported of variants with these cells; `live` are the positions of those that compete.
@@ -71,6 +73,7 @@ pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize]) -> Reported {
                 .map(|posterior| posterior.credible_interval(INTERVAL_MASS))
                 .collect(),
             best: best_posterior(&alive),
+            competing: Vec::new(),
         };
     }
     let exposures: Vec<Exposure> = cells
@@ -90,6 +93,7 @@ pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize]) -> Reported {
             .map(|mixture| mixture.credible_interval(INTERVAL_MASS))
             .collect(),
         best: best_arm(&alive),
+        competing: alive,
     }
 }
 

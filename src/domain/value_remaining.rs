@@ -3,10 +3,9 @@
 //! `V = (max_j theta_j - theta_l) / theta_l` for the leader l (Scott, "Multi-armed bandit experiments", Google Analytics help, 2013).
 //! Exact to 1e-9 by quadrature, where Scott draws from the posterior. When to stop is left to the callers.
 use crate::domain::quadrature::density::Density;
-use crate::domain::quadrature::logit_beta::LogitBeta;
+use crate::domain::quadrature::logit_beta::{LogitBeta, LogitNode};
 use crate::domain::quadrature::raised::Competitor;
 use crate::domain::quadrature::{Arm, chance_of_first, cumulative};
-use crate::domain::shape::BetaShape;
 
 /// Steps of the search for a quantile; each halves the bracket at least, and most do far better.
 const STEPS_MAX: usize = 60;
@@ -15,16 +14,16 @@ const LOG_TOLERANCE: f64 = 1e-12;
 
 /// The arms of an experiment as seen from its leader.
 #[derive(Clone, Debug)]
-pub struct ValueRemaining {
-    leader: LogitBeta,
-    others: Vec<LogitBeta>,
+pub struct ValueRemaining<D = LogitBeta> {
+    leader: D,
+    others: Vec<D>,
 }
 
 // === impl ValueRemaining ===
 
-impl ValueRemaining {
+impl<D: Density<Node = LogitNode> + Clone> ValueRemaining<D> {
     /// What remains beyond this leader; none when it is not among the arms.
-    pub fn of(arms: &[BetaShape], leader: usize) -> Option<Self> {
+    pub fn of<A: Arm<Density = D>>(arms: &[A], leader: usize) -> Option<Self> {
         let others = arms.iter().enumerate().filter(|(at, _)| *at != leader);
         Some(Self {
             leader: arms.get(leader)?.density(),
@@ -79,9 +78,9 @@ impl ValueRemaining {
         if self.others.is_empty() {
             return 0.0;
         }
-        let leader = Competitor::raised(self.leader, log_factor);
-        let others = self.others.iter().copied().map(Competitor::plain);
-        let competitors: Vec<Competitor> = std::iter::once(leader).chain(others).collect();
+        let leader = Competitor::raised(self.leader.clone(), log_factor);
+        let others = self.others.iter().cloned().map(Competitor::plain);
+        let competitors: Vec<Competitor<D>> = std::iter::once(leader).chain(others).collect();
         // A raised rate of one or more beats everything, and has no place on the axis.
         let certain = if log_factor > 0.0 {
             1.0 - cumulative::cumulative(&self.leader, -log_factor.exp_m1().ln())
@@ -104,6 +103,7 @@ impl ValueRemaining {
 mod tests {
     use super::*;
     use crate::domain::quadrature::best_arm;
+    use crate::domain::shape::BetaShape;
     use proptest::prelude::*;
 
     fn shapes(arms: &[(f64, f64)]) -> Vec<BetaShape> {

@@ -231,6 +231,7 @@ fn kind_wire(kind: AlertKind) -> wire::AlertKind {
         AlertKind::SafeToConclude => wire::AlertKind::SafeToConclude,
         AlertKind::ProbationPassed => wire::AlertKind::ProbationPassed,
         AlertKind::FallbackShare => wire::AlertKind::FallbackShare,
+        AlertKind::RateChanged => wire::AlertKind::RateChanged,
     }
 }
 

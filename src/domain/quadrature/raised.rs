@@ -10,22 +10,22 @@ const TAIL_END: f64 = 40.0;
 
 /// A competitor: a rate as it is, or one raised by a factor.
 #[derive(Clone, Copy, Debug)]
-pub struct Competitor {
-    density: LogitBeta,
+pub struct Competitor<D = LogitBeta> {
+    density: D,
     /// Logarithm of the factor, at least 0.
     log_factor: f64,
 }
 
 // === impl Competitor ===
 
-impl Competitor {
+impl<D: Density<Node = LogitNode>> Competitor<D> {
     /// A rate as it is.
-    pub fn plain(density: LogitBeta) -> Self {
+    pub fn plain(density: D) -> Self {
         Self::raised(density, 0.0)
     }
 
     /// A rate times `exp(log_factor)`; the logarithm must not be negative.
-    pub fn raised(density: LogitBeta, log_factor: f64) -> Self {
+    pub fn raised(density: D, log_factor: f64) -> Self {
         Self {
             density,
             log_factor,
@@ -44,7 +44,7 @@ impl Competitor {
     }
 }
 
-impl Density for Competitor {
+impl<D: Density<Node = LogitNode>> Density for Competitor<D> {
     type Node = LogitNode;
 
     fn node(t: f64) -> LogitNode {

@@ -304,4 +304,6 @@ fn check(options: &Options) -> Result<(), LabError> {
 }
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod tests;
