@@ -11,13 +11,14 @@ use crate::domain::drift::Drift;
 use crate::domain::experiment::{Experiment, ExperimentKind};
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::CellCounts;
-use crate::domain::reporting::{Reported, report};
+use crate::domain::reporting::{BetaMixture, Reported, report};
 use crate::domain::sample_ratio;
 use crate::domain::shadow::ShadowComparison;
 use crate::domain::shape::Interval;
 use crate::domain::snapshot::{Snapshot, Table};
 use crate::domain::standing::{Purpose, Standing, Terms};
 use crate::domain::timeline::HourCounts;
+use crate::domain::value_remaining::ValueRemaining;
 
 use super::{App, AppError};
 
@@ -34,6 +35,8 @@ use holdout::VariantSides;
 pub const SAFE_RELATIVE_LOSS: f64 = 0.005;
 /// Effective trials that every live variant needs before it is safe to stop.
 pub const SAFE_TRIALS: f64 = 100.0;
+/// The value remaining is exceeded with the rest of this probability only (Scott 2013).
+pub const REMAINING_LEVEL: f64 = 0.95;
 
 /// What an experiment shows.
 #[derive(Clone, Debug)]
@@ -62,6 +65,8 @@ pub struct Results {
     pub half_lives: Vec<HalfLife>,
     /// Changes of rates that were noticed, the latest last.
     pub changes: Vec<ChangePoint>,
+    /// Reporting posteriors of the live variants, in their order; none for values and utilities.
+    pub competing: Vec<BetaMixture>,
 }
 
 /// One of the half-lives in which a flow's evidence is kept.
@@ -122,6 +127,23 @@ impl RatioCheck {
             p_value: (1.0 / evidence).min(1.0),
             alarm: evidence >= sample_ratio::ALARM_FROM,
         }
+    }
+}
+
+// === impl Results ===
+
+impl Results {
+    /// How much better than the leader, relative to it, the best live variant may still be: exceeded with 5 % probability only.
+    ///
+    /// None for values and utilities, and below two live variants. Computed when asked for: it costs several times what the results do.
+    pub fn value_remaining(&self) -> Option<f64> {
+        let live = live_positions(&self.experiment);
+        let leader = live.iter().position(|at| Some(*at) == self.leader)?;
+        if self.competing.len() < 2 {
+            return None;
+        }
+        let remaining = ValueRemaining::of(&self.competing, leader)?;
+        Some(remaining.quantile(REMAINING_LEVEL))
     }
 }
 
@@ -246,6 +268,7 @@ fn assemble(
         variants,
         half_lives: Vec::new(),
         changes: Vec::new(),
+        competing: reported.competing,
     }
 }
 

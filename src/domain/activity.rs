@@ -114,7 +114,8 @@ impl ActivityProfile {
     }
 
     /// Takes activity back: the exact inverse of [`Self::record_activity`].
-    pub fn take_back_activity(&mut self, at: Timestamp, hour: LocalHour, weight: f64) {
+    #[cfg(test)]
+    pub(crate) fn take_back_activity(&mut self, at: Timestamp, hour: LocalHour, weight: f64) {
         let shift = self.advance(at);
         self.active
             .apply_hour(scaled(at, weight, shift), hour, Direction::TakeBack);
@@ -149,7 +150,8 @@ impl ActivityProfile {
     }
 
     /// Decayed exposure as of an instant, in mails that could be measured.
-    pub fn measurable_mails(&self, at: Timestamp) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn measurable_mails(&self, at: Timestamp) -> f64 {
         self.exposed
             .by_hour
             .iter()

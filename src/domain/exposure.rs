@@ -60,7 +60,8 @@ impl Exposure {
     }
 
     /// Takes back another exposure as of the same instant.
-    pub fn subtract(&mut self, other: &Self) {
+    #[cfg(test)]
+    pub(crate) fn subtract(&mut self, other: &Self) {
         self.combine(other, -1.0);
     }
 

@@ -170,7 +170,8 @@ impl FreshnessCurve {
     }
 
     /// Freshness at an age in hours, per hour; zero before the mail was sent.
-    pub fn phi(&self, age_hours: f64) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn phi(&self, age_hours: f64) -> f64 {
         if age_hours < 0.0 {
             return 0.0;
         }
@@ -189,7 +190,8 @@ impl FreshnessCurve {
     }
 
     /// The exposure of a mail from its sending until an age in hours, by local hour.
-    pub fn exposure_by_hour(&self, sent: LocalTime, until_age_hours: f64) -> [f64; 24] {
+    #[cfg(test)]
+    pub(crate) fn exposure_by_hour(&self, sent: LocalTime, until_age_hours: f64) -> [f64; 24] {
         self.exposure(Waiting {
             sent,
             from_age_hours: 0.0,
@@ -199,7 +201,8 @@ impl FreshnessCurve {
     }
 
     /// The exposure of a mail from its sending until an age in hours, by local weekday.
-    pub fn exposure_by_weekday(&self, sent: LocalTime, until_age_hours: f64) -> [f64; 7] {
+    #[cfg(test)]
+    pub(crate) fn exposure_by_weekday(&self, sent: LocalTime, until_age_hours: f64) -> [f64; 7] {
         self.exposure(Waiting {
             sent,
             from_age_hours: 0.0,

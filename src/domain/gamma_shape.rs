@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::quadrature::Arm;
-use crate::domain::quadrature::cumulative::{cumulative, quantile};
+use crate::domain::quadrature::cumulative::quantile;
 use crate::domain::quadrature::log_gamma::LogGamma;
 use crate::domain::shape::{Interval, SHAPE_MAX, SHAPE_MIN};
 
@@ -56,11 +56,12 @@ impl GammaShape {
     }
 
     /// Probability that the value is at most `x`; absolute error below 1e-9. Zero below 0.
-    pub fn cdf(&self, x: f64) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn cdf(&self, x: f64) -> f64 {
         if x <= 0.0 {
             0.0
         } else {
-            cumulative(&self.density(), x.ln())
+            crate::domain::quadrature::cumulative::cumulative(&self.density(), x.ln())
         }
     }
 

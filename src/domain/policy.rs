@@ -9,10 +9,12 @@ mod thompson;
 mod top_two;
 mod uniform;
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use self::horizon::Progress;
-use super::posterior::Posterior;
+use super::posterior::{Posterior, best_posterior};
 use super::quadrature::BestArm;
 
 /// Why the parameters of a policy cannot be used.
@@ -60,15 +62,34 @@ pub enum Policy {
     },
 }
 
+/// Who is best under given posteriors, found when first asked for: not every policy asks.
+#[derive(Clone, Debug, Default)]
+pub struct LazyBest(OnceLock<BestArm>);
+
 /// What a policy may go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Arms<'a> {
     /// Posteriors, in the order of the arms.
     pub posteriors: &'a [Posterior],
     /// Who is best under them.
-    pub best: &'a BestArm,
+    pub best: &'a LazyBest,
     /// How far the campaign has come.
     pub progress: Progress,
+}
+
+// === impl LazyBest ===
+
+impl LazyBest {
+    /// Who is best under these posteriors, which must be the same at every call.
+    pub fn of(&self, posteriors: &[Posterior]) -> &BestArm {
+        self.0.get_or_init(|| best_posterior(posteriors))
+    }
+}
+
+impl From<BestArm> for LazyBest {
+    fn from(best: BestArm) -> Self {
+        Self(OnceLock::from(best))
+    }
 }
 
 // === impl Policy ===
@@ -76,13 +97,13 @@ pub struct Arms<'a> {
 impl Policy {
     /// Probability of choosing each arm, in the order of the arms; sums to one, empty without arms.
     pub fn probabilities(&self, arms: &Arms<'_>) -> Vec<f64> {
-        let best = arms.best;
+        let chances = || arms.best.of(arms.posteriors).probability.as_slice();
         match self {
             Self::HorizonThompson => horizon::probabilities(arms.posteriors, arms.progress),
-            Self::Thompson => thompson::probabilities(&best.probability),
-            Self::TopTwo { beta } => top_two::probabilities(&best.probability, *beta),
-            Self::Uniform => uniform::probabilities(best.probability.len()),
-            Self::Fixed { weights } => fixed::probabilities(best.probability.len(), weights),
+            Self::Thompson => thompson::probabilities(chances()),
+            Self::TopTwo { beta } => top_two::probabilities(chances(), *beta),
+            Self::Uniform => uniform::probabilities(arms.posteriors.len()),
+            Self::Fixed { weights } => fixed::probabilities(arms.posteriors.len(), weights),
         }
     }
 
@@ -125,7 +146,7 @@ mod tests {
 
     fn chosen(policy: &Policy, chances: Vec<f64>) -> Vec<f64> {
         let posteriors = vec![Posterior::from(BetaShape::clamped(1.0, 1.0)); chances.len()];
-        let best = best(chances);
+        let best = best(chances).into();
         policy.probabilities(&Arms {
             posteriors: &posteriors,
             best: &best,

@@ -300,6 +300,7 @@ impl Density for MixtureDensity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::value_remaining::ValueRemaining;
     use statrs::distribution::{Continuous, Normal, StudentsT};
 
     fn exposure(trials: f64, successes: f64) -> Exposure {
@@ -325,6 +326,26 @@ mod tests {
                 |(weight, sd): &(f64, f64)| weight * Normal::new(0.0, *sd).unwrap().pdf(at);
             let ratio = widths.iter().map(density).sum::<f64>() / exact.pdf(at);
             assert!((0.85..1.15).contains(&ratio), "{at}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn what_remains_beyond_a_mixture_is_the_mean_over_its_parts() {
+        let shape = |a, b| BetaShape::new(a, b).unwrap();
+        let (narrow, wide) = (shape(60.0, 240.0), shape(6.0, 24.0));
+        let mixture = |parts: &[(f64, BetaShape)]| BetaMixture {
+            parts: parts.to_vec(),
+        };
+        let rival = mixture(&[(1.0, shape(50.0, 220.0))]);
+        let beyond = |leader: BetaMixture, gain: f64| {
+            let arms = [leader, rival.clone()];
+            ValueRemaining::of(&arms, 0).unwrap().exceedance(gain)
+        };
+        for gain in [0.0, 0.02, 0.3] {
+            let whole = beyond(mixture(&[(0.7, narrow), (0.3, wide)]), gain);
+            let parts = 0.7 * beyond(mixture(&[(1.0, narrow)]), gain)
+                + 0.3 * beyond(mixture(&[(1.0, wide)]), gain);
+            assert!((whole - parts).abs() < 1e-9, "{gain}: {whole} for {parts}");
         }
     }
 

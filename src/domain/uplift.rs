@@ -44,15 +44,6 @@ pub struct Side {
     pub unit_variance: f64,
 }
 
-/// Sums over the mails of one side, of an outcome that is an amount.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Amounts {
-    /// Sum of the outcomes that have arrived.
-    pub sum: f64,
-    /// Sum of their squares.
-    pub square_sum: f64,
-}
-
 /// The two sides of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sides {
@@ -115,22 +106,6 @@ impl Side {
             effective_trials: effective,
             mean,
             unit_variance: mean * (1.0 - mean * squared),
-        }
-    }
-
-    /// An amount per mail, such as value or utility: `u = sum x^2 / n_eff - m^2 Fbar2`.
-    pub fn of_amounts(exposure: &Exposure, curve: &DelayCurve, amounts: Amounts) -> Self {
-        let effective = exposure.effective_trials(curve);
-        if effective <= 0.0 {
-            return Self::default();
-        }
-        let mean = amounts.sum / effective;
-        let squared = (exposure.squared_share(curve) / effective).clamp(0.0, 1.0);
-        let spread = amounts.square_sum.max(0.0) / effective;
-        Self {
-            effective_trials: effective,
-            mean,
-            unit_variance: (spread - mean * mean * squared).max(0.0),
         }
     }
 

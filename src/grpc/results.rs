@@ -30,6 +30,7 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
         shadow,
         half_lives,
         changes,
+        competing: _,
     } = results;
     let leader = leader
         .and_then(|at| experiment.variants.get(at))
@@ -60,6 +61,7 @@ pub fn results(results: &Results) -> wire::ExperimentResults {
             .iter()
             .map(|change| change_wire(results, change))
             .collect(),
+        value_remaining: results.value_remaining(),
     }
 }
 

@@ -37,6 +37,7 @@ use hermod::domain::timing::{CampaignLevel, TouchTiming};
 use hermod::store::records::{self, LastTenant, LastUid, NumberedTenant, Record, StoreIdentity};
 use jiff::Timestamp;
 
+mod logged;
 mod written;
 
 use written::{cell, experiment, exposure, recipient};
@@ -260,4 +261,17 @@ fn delays_of_answers_are_read_as_they_were_written() {
     arrivals.count(Objective::Open, 0.5, 1.0);
     arrivals.count(Objective::Click, 30.0, 0.25);
     check(&arrivals);
+}
+
+#[test]
+fn the_decision_log_is_read_as_it_was_written() {
+    check(&logged::decision());
+    check(&logged::outcome());
+    check(&logged::table());
+    check(&logged::model());
+}
+
+#[test]
+fn a_tally_of_shadow_mode_is_read_as_it_was_written() {
+    check(&logged::tally());
 }

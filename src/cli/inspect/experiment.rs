@@ -29,10 +29,11 @@ fn text(results: &Results) -> String {
         beliefs(results),
         counted(results),
         format!(
-            "{}\n{}\n{}\n{}\n",
+            "{}\n{}\n{}\n{}{}\n",
             delays(results),
             holdout(results),
             ratio(results),
+            remaining(results),
             advice(results)
         ),
     ]
@@ -181,6 +182,16 @@ fn ratio(results: &Results) -> String {
     }
 }
 
+/// How much better the best variant may still be, as a line of its own; nothing where there is no such number.
+fn remaining(results: &Results) -> String {
+    results.value_remaining().map_or_else(String::new, |gain| {
+        format!(
+            "the best variant may still be {} better than the leader (with 5 % probability more)\n",
+            per_cent(gain)
+        )
+    })
+}
+
 /// What the stopping rule says, and if it is not met, what is missing.
 fn advice(results: &Results) -> String {
     let leader = results.leader.and_then(|at| results.variants.get(at));
@@ -274,6 +285,7 @@ fn json(results: &Results) -> serde_json::Value {
         },
         "sample_ratio": { "p_value": results.ratio.p_value, "alarm": results.ratio.alarm },
         "relative_loss": results.relative_loss,
+        "value_remaining": results.value_remaining(),
         "safe_to_conclude": results.safe_to_conclude,
         "advice": advice(results),
     })

@@ -9,9 +9,8 @@ use rand_distr::{Binomial, Distribution};
 use crate::domain::delay::{TAU_HOURS, TERMS};
 use crate::domain::exposure::Exposure;
 use crate::domain::policy::horizon::Progress;
-use crate::domain::policy::{Arms, Policy};
-use crate::domain::posterior::{CellCounts, Posterior, best_posterior, campaign_prior, posterior};
-use crate::domain::quadrature::BestArm;
+use crate::domain::policy::{Arms, LazyBest, Policy};
+use crate::domain::posterior::{CellCounts, Posterior, campaign_prior, posterior};
 
 use super::Blast;
 use super::schedule::{Schedule, Wave};
@@ -176,15 +175,7 @@ impl<'a> Campaign<'a> {
             .iter()
             .map(|arm| posterior(prior, &arm.exposure, curve).into())
             .collect();
-        let best = match self.blast.policy {
-            // It asks its own question of the posteriors.
-            Policy::HorizonThompson => BestArm {
-                probability: vec![0.0; posteriors.len()],
-                expected_loss: vec![0.0; posteriors.len()],
-                expected_maximum: 0.0,
-            },
-            _ => best_posterior(&posteriors),
-        };
+        let best = LazyBest::default();
         let points: &[(f64, f64)] = if last { &LAST_WAVE } else { &OTHER_WAVE };
         let mut shares = vec![0.0; posteriors.len()];
         for (progress, weight) in points {

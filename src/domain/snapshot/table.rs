@@ -10,8 +10,8 @@ use crate::domain::allocation::Allocation;
 use crate::domain::cell::Context;
 use crate::domain::content_id::LazyId;
 use crate::domain::name::VariantIndex;
-use crate::domain::policy::Arms;
-use crate::domain::posterior::{Posterior, best_posterior};
+use crate::domain::policy::{Arms, LazyBest};
+use crate::domain::posterior::Posterior;
 use crate::domain::quadrature::BestArm;
 use crate::domain::standing::Standing;
 
@@ -48,8 +48,7 @@ pub struct Candidate {
 pub struct Table {
     /// Candidates, by variant.
     pub candidates: Vec<Candidate>,
-    /// Probability of being best and expected loss, in the order of the candidates.
-    pub best: BestArm,
+    best: LazyBest,
     /// Probabilities of being chosen, in the order of the candidates.
     pub allocation: Allocation,
     /// The level that answers.
@@ -132,7 +131,7 @@ impl Table {
             .iter()
             .map(|candidate| candidate.posterior)
             .collect();
-        let best = best_posterior(&posteriors);
+        let best = LazyBest::default();
         let arms = Arms {
             posteriors: &posteriors,
             best: &best,
@@ -152,6 +151,12 @@ impl Table {
             log_id: LazyId::default(),
             settled,
         })
+    }
+
+    /// Probability of being best and expected loss, in the order of the candidates; found when first asked for, unless the policy had to.
+    pub fn best(&self) -> &BestArm {
+        let posteriors: Vec<Posterior> = self.candidates.iter().map(|of| of.posterior).collect();
+        self.best.of(&posteriors)
     }
 
     /// Position of a variant among the candidates.

@@ -129,9 +129,9 @@ fn a_subset_is_computed_afresh() {
         .restricted(table, &[VariantIndex(0), VariantIndex(2)])
         .unwrap();
     let renormalised =
-        table.best.probability[0] / (table.best.probability[0] + table.best.probability[2]);
+        table.best().probability[0] / (table.best().probability[0] + table.best().probability[2]);
     assert_eq!(subset.candidates.len(), 2);
-    assert!((subset.best.probability[0] - renormalised).abs() > 1e-3);
+    assert!((subset.best().probability[0] - renormalised).abs() > 1e-3);
     assert!(snapshot.restricted(table, &[]).is_none());
 }
 

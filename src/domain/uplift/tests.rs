@@ -119,23 +119,6 @@ fn waiting_answers_make_the_rate_less_certain_than_its_effective_trials_say() {
 }
 
 #[test]
-fn an_amount_that_is_always_one_is_a_rate() {
-    let curve = DelayCurve::default_conversion();
-    let mut exposure = Exposure::trial(5_000.0, 30.0);
-    exposure.successes = 100.0;
-    let amounts = Amounts {
-        sum: 100.0,
-        square_sum: 100.0,
-    };
-    let (rate, amount) = (
-        Side::of_rate(&exposure, &curve),
-        Side::of_amounts(&exposure, &curve, amounts),
-    );
-    assert!((rate.mean - amount.mean).abs() < 1e-12);
-    assert!((rate.unit_variance - amount.unit_variance).abs() < 1e-12);
-}
-
-#[test]
 fn what_is_called_detectable_is_found_in_four_of_five_lists() {
     let plan = Plan {
         mails: 200_000.0,

@@ -184,6 +184,7 @@ fn candidates(prediction: &Prediction) -> Vec<wire::CandidateHour> {
 }
 
 fn ranking(experiment: &Experiment, table: &Table) -> Vec<wire::RankedVariant> {
+    let chances = &table.best().probability;
     let mut ranked: Vec<wire::RankedVariant> = table
         .candidates
         .iter()
@@ -196,7 +197,7 @@ fn ranking(experiment: &Experiment, table: &Table) -> Vec<wire::RankedVariant> {
                     .map(|variant| variant.id.to_string())
                     .unwrap_or_default(),
                 propensity: table.allocation.propensity(at),
-                probability_best: table.best.probability.get(at).copied().unwrap_or(0.0),
+                probability_best: chances.get(at).copied().unwrap_or(0.0),
                 mean: candidate.posterior.mean(),
                 interval_low: interval.low,
                 interval_high: interval.high,

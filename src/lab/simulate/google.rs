@@ -188,7 +188,7 @@ impl Options {
     /// Google's rule: the leader is best, or nothing worth having remains, with high probability.
     fn is_over(&self, table: &Table, leader: usize) -> bool {
         if table
-            .best
+            .best()
             .probability
             .get(leader)
             .is_some_and(|p| *p >= self.probability)
@@ -220,7 +220,7 @@ impl Options {
 }
 
 fn leader(table: &Table) -> usize {
-    let chances = table.best.probability.iter().enumerate();
+    let chances = table.best().probability.iter().enumerate();
     chances
         .max_by(|a, b| a.1.total_cmp(b.1))
         .map_or(0, |(arm, _)| arm)

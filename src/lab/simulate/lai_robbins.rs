@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::domain::allocation::Allocation;
 use crate::domain::policy::horizon::Progress as CampaignProgress;
-use crate::domain::policy::{Arms, Policy};
-use crate::domain::posterior::{Posterior, best_posterior};
+use crate::domain::policy::{Arms, LazyBest, Policy};
+use crate::domain::posterior::Posterior;
 use crate::lab::LabError;
 use crate::lab::at_once::Tally;
 use crate::lab::estimate::Estimate;
@@ -196,7 +196,7 @@ fn thompson(tallies: &[Tally]) -> Result<Allocation, LabError> {
         .collect();
     let arms = Arms {
         posteriors: &posteriors,
-        best: &best_posterior(&posteriors),
+        best: &LazyBest::default(),
         progress: CampaignProgress::default(),
     };
     Allocation::new(&Policy::Thompson.probabilities(&arms), 0.0)
