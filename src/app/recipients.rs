@@ -279,32 +279,19 @@ impl App {
             let loaded = self.read_recipient(address).await?;
             let mut effects = Effects::default();
             let logged_decisions = self.erase_log(address, &mut effects).await?;
-            let Some(mut recipient) = loaded.recipient.filter(Recipient::exists) else {
-                self.commit_log(address, effects).await?;
-                // Perhaps it was erased a moment ago: that has to last as well.
-                self.flush().await?;
-                return Ok(ErasureReceipt {
-                    logged_decisions,
-                    erased_at: now,
-                    ..ErasureReceipt::default()
-                });
-            };
+            let existed = loaded.recipient.as_ref().is_some_and(Recipient::exists);
+            let mut recipient = loaded.recipient.unwrap_or_default();
+            let erased = tombstone(&recipient, now);
             let touches = recipient.touches.len();
             let observations = recipient.activity.effective_observations(now);
             let amounts = self.take_out_touches(tenant, &mut recipient, &mut effects, now);
-            // Who unsubscribed must not be mailed again because of having been forgotten.
-            let erased = Recipient {
-                erased_at_ms: now.as_millisecond(),
-                suppression: recipient.suppression,
-                ..Recipient::default()
-            };
             if let Some(ticket) = self
                 .commit(address, &erased, loaded.version, &effects)
                 .await?
             {
                 self.engine.durable(ticket).await?;
                 return Ok(ErasureReceipt {
-                    existed: true,
+                    existed,
                     touches,
                     amounts,
                     observations,
@@ -314,5 +301,19 @@ impl App {
             }
         }
         Err(AppError::contended())
+    }
+}
+
+/// What is left of an erased person: the time, so that no later event brings back what was decided before, even where a crash or a clock set
+/// back hides a decision; and a suppression, as who unsubscribed must not be mailed again because of having been forgotten.
+fn tombstone(recipient: &Recipient, now: Timestamp) -> Recipient {
+    let decided = recipient.touches.iter().map(|touch| touch.decided_at_ms);
+    let last = decided
+        .chain([recipient.erased_at_ms, now.as_millisecond()])
+        .max();
+    Recipient {
+        erased_at_ms: last.unwrap_or_default(),
+        suppression: recipient.suppression,
+        ..Recipient::default()
     }
 }

@@ -8,6 +8,7 @@ mod calibration;
 mod chapelle_li;
 mod delay;
 mod drift;
+mod faults;
 mod file;
 mod forecast;
 mod google;
@@ -70,6 +71,7 @@ enum Scenario {
     Value(value::Args),
     SendTime(send_time::Args),
     Segments(segments::Args),
+    Faults(faults::Args),
 }
 
 /// Plays and prints, or lists what can be played.
@@ -106,6 +108,7 @@ impl Scenario {
             Self::Value(args) => value::run(args),
             Self::SendTime(args) => send_time::run(args),
             Self::Segments(args) => segments::run(args),
+            Self::Faults(args) => faults::run(args),
         }
     }
 }

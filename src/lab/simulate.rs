@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod chapelle_li;
 pub mod delay;
 pub mod drift;
+pub mod faults;
 pub mod forecast;
 pub mod funnel;
 pub mod google;
@@ -31,7 +32,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario; 19] = [
     blast::SCENARIO,
     calibration::SCENARIO,
     delay::SCENARIO,
@@ -50,4 +51,5 @@ pub const SCENARIOS: [Scenario; 18] = [
     value::SCENARIO,
     send_time::SCENARIO,
     segments::SCENARIO,
+    faults::SCENARIO,
 ];
