@@ -14,7 +14,7 @@ use crate::domain::name::{Slug, TenantId};
 use crate::domain::recipient::Recipient;
 use crate::lab::LabError;
 use crate::store::records::{self, key};
-use crate::store::{Engine, Partition, SCAN_ROWS_MAX, Scan, StoreError};
+use crate::store::{Engine, Partition, Rows, SCAN_ROWS_MAX, Scan, StoreError};
 
 use super::call::experiment_name;
 
@@ -81,7 +81,7 @@ fn add(to: &mut BTreeMap<CellId, Sums>, id: CellId, cell: &Cell) {
     }
 }
 
-fn rows(engine: &dyn Engine, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn rows(engine: &dyn Engine, prefix: &[u8]) -> Result<Rows, StoreError> {
     let mut all = Vec::new();
     for partition in (0..engine.partitions()).map(Partition) {
         // A history is far smaller than a page.
@@ -90,11 +90,7 @@ fn rows(engine: &dyn Engine, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, S
             after: None,
             limit: SCAN_ROWS_MAX,
         };
-        let page = engine.scan(partition, scan).wait()?;
-        all.extend(
-            page.into_iter()
-                .map(|(key, stored)| (key, stored.value.to_vec())),
-        );
+        all.extend(engine.scan(partition, scan).wait()?);
     }
     Ok(all)
 }
@@ -104,12 +100,16 @@ fn stored(engine: &dyn Engine) -> Result<BTreeMap<CellId, Sums>, LabError> {
     let mut sums = BTreeMap::new();
     let cells = rows(engine, key::CELLS).map_err(app_error)?;
     let planned = rows(engine, key::PLANNED).map_err(app_error)?;
-    for (row, value) in cells.iter().chain(&planned) {
+    for (row, stored) in cells.iter().chain(&planned) {
         let id = key::parse::cell(row)
             .map(|(_, id)| id)
             .or_else(|| key::parse::planned(row).map(|(_, _, id)| id))
             .ok_or(LabError::Defect("the key of a cell does not read"))?;
-        add(&mut sums, id, &records::decode(value).map_err(app_error)?);
+        add(
+            &mut sums,
+            id,
+            &records::decode(&stored.value).map_err(app_error)?,
+        );
     }
     Ok(sums)
 }
@@ -117,8 +117,8 @@ fn stored(engine: &dyn Engine) -> Result<BTreeMap<CellId, Sums>, LabError> {
 /// What the touches of all recipients add up to.
 fn owed(engine: &dyn Engine, now: Timestamp) -> Result<BTreeMap<CellId, Sums>, LabError> {
     let mut sums = BTreeMap::new();
-    for (_, value) in rows(engine, key::RECIPIENTS).map_err(app_error)? {
-        let recipient: Recipient = records::decode(&value).map_err(app_error)?;
+    for (_, stored) in rows(engine, key::RECIPIENTS).map_err(app_error)? {
+        let recipient: Recipient = records::decode(&stored.value).map_err(app_error)?;
         for touch in &recipient.touches {
             let change = Change {
                 before: None,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::app::{AppError, EventResult, Kind, ReportOutcome};
+use crate::domain::decide::Reason;
 
 use super::call::{Call, Came, Held, PAUSED, PEOPLE, Send, Told};
 
@@ -140,7 +141,13 @@ impl Witness {
                             decided_at: decided.decided_at,
                             may_pause: chosen.is_none() || chosen == paused,
                         };
-                        self.decided(sent, held, commits);
+                        let reason = decided.answer.as_ref().ok().map(|a| a.basis.reason);
+                        if reason == Some(Reason::Fallback) {
+                            // Nothing could be written, and the answer says so: its token is good, but it may not be given again.
+                            self.hold(held);
+                        } else {
+                            self.decided(sent, held, commits);
+                        }
                     }
                     (Call::Report(told), Came::Reported(results)) => {
                         self.reported(sent, told, &results);
@@ -188,7 +195,11 @@ impl Witness {
         if before.is_none_or(|before| before.held.id != held.id) {
             self.answers.insert(held.send, answer);
         }
-        if !self.held.contains(&held) {
+        self.hold(held);
+    }
+
+    fn hold(&mut self, held: Held) {
+        if !held.id.is_empty() && !self.held.contains(&held) {
             self.held.push(held);
         }
     }
