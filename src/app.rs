@@ -209,7 +209,8 @@ impl App {
         Ok(self.engine.flush().await?)
     }
 
-    fn recipient_key(&self, tenant: TenantId, recipient_id: &str) -> RecipientKey {
+    /// The keyed hash that a recipient goes by in the store.
+    pub fn recipient_key(&self, tenant: TenantId, recipient_id: &str) -> RecipientKey {
         RecipientKey::derive(&self.keys.recipient, tenant, recipient_id)
     }
 

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod evaluate;
 mod inspect;
+mod key;
 mod replay;
 mod serve;
 mod setting;
@@ -27,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   hermod serve --config /etc/hermod.toml         serve with a configuration file
   hermod serve --data-dir /var/lib/hermod --set decisions.holdout_share=0.1
   hermod config                                  show the configuration in effect and its origins
+  hermod key new --tenant acme --scopes decide,report   an API key, and its entry for the access file
   hermod inspect recipient ann@example.org       what a stopped server's store keeps of a person, and why this hour
   hermod replay --sample 1000                    logged decisions of a stopped server, made again bit for bit
   hermod evaluate headlines headlines.csv --fast lost clicks on real headline tests
@@ -53,6 +55,7 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Inspect(inspect::Args),
+    Key(key::Args),
     Replay(replay::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -97,6 +100,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Key(args) => key::run(args),
             Self::Replay(args) => replay::run(args),
             Self::Evaluate(args) => evaluate::run(args),
             Self::Simulate(args) => simulate::run(args),

@@ -1,6 +1,7 @@
 //! The wire: thin handlers that check, convert, call the use cases and map errors.
 //!
 //! Wire types never go below this layer, and conversions name every field, so that a new one is decided on before it compiles.
+mod caller;
 mod check;
 mod constraints;
 mod decisions;
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
-use crate::domain::name::TenantId;
 
+pub use caller::Caller;
+
+use caller::tenant_of;
 use wire::decision_service_server::DecisionServiceServer;
 use wire::experiment_service_server::ExperimentServiceServer;
 use wire::feedback_service_server::FeedbackServiceServer;
@@ -72,9 +75,4 @@ impl Services {
     pub fn operations(&self, request_bytes_max: usize) -> OperationsServiceServer<Self> {
         OperationsServiceServer::new(self.clone()).max_decoding_message_size(request_bytes_max)
     }
-}
-
-/// The tenant of a call. Without authentication there is one.
-fn tenant_of<T>(_request: &tonic::Request<T>) -> TenantId {
-    TenantId::DEFAULT
 }

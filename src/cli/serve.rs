@@ -9,12 +9,13 @@ use std::sync::Arc;
 use super::config::print_effective;
 use super::setting::SettingArgs;
 use super::{CliError, print};
-use crate::app::SystemClock;
-use crate::ops::compose::{self, Opened};
+use crate::app::{LoadReport, SystemClock};
+use crate::ops::compose;
 use crate::ops::config::{Config, Engine};
 use crate::ops::metrics::Metrics;
+use crate::ops::security::Security;
 use crate::ops::server::{Listeners, Server};
-use crate::ops::shutdown::StopSignals;
+use crate::ops::shutdown::{HangUps, StopSignals};
 use crate::ops::telemetry;
 
 /// Run the server: gRPC service, metrics and health pages
@@ -52,13 +53,18 @@ fn failure(error: impl std::fmt::Display) -> CliError {
 
 async fn serve(config: Config) -> Result<(), CliError> {
     let mut signals = StopSignals::listen().map_err(failure)?;
+    let hang_ups = HangUps::listen().map_err(failure)?;
     let listeners = bind(&config).await?;
     let metrics = Metrics::new().and_then(Metrics::install).map_err(failure)?;
     let opened = compose::open_app(&config, Arc::new(SystemClock))
         .await
         .map_err(failure)?;
-    announce(&config, &listeners, &opened)?;
-    let server = Server::new(opened, config, metrics);
+    let report = opened.report.clone();
+    let server = Server::open(opened, config.clone(), metrics)
+        .await
+        .map_err(failure)?;
+    announce(&config, &listeners, &report)?;
+    tokio::spawn(reload_on_hang_up(hang_ups, server.security()));
     let (stop, stopping) = tokio::sync::oneshot::channel();
     let (immediately, at_once) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
@@ -85,6 +91,14 @@ async fn serve(config: Config) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Reads certificates and keys again at each SIGHUP, without waiting for their turn.
+async fn reload_on_hang_up(mut hang_ups: HangUps, security: Arc<Security>) {
+    while hang_ups.next().await {
+        tracing::info!("SIGHUP: reading certificates and keys again");
+        security.reload().await;
+    }
+}
+
 async fn bind(config: &Config) -> Result<Listeners, CliError> {
     let bind = |name: &'static str, address: std::net::SocketAddr| async move {
         tokio::net::TcpListener::bind(address).await.map_err(|error| {
@@ -97,8 +111,33 @@ async fn bind(config: &Config) -> Result<Listeners, CliError> {
     })
 }
 
+/// What protects the gRPC port, in brackets.
+fn protection(config: &Config) -> &'static str {
+    match (config.tls.is_on(), config.auth.access_file.is_some()) {
+        (true, true) => " (TLS, callers are authenticated)",
+        (true, false) if config.tls.requires_certificates() => " (TLS with client certificates)",
+        (true, false) => " (TLS, callers are not authenticated)",
+        (false, true) => " (plain text, callers are authenticated)",
+        (false, false) => "",
+    }
+}
+
+fn grpcurl_flags(config: &Config) -> String {
+    let tls = if config.tls.is_on() {
+        "-cacert CA.pem "
+    } else {
+        "-plaintext "
+    };
+    let token = if config.auth.access_file.is_some() {
+        "-expand-headers -H 'authorization: Bearer ${TOKEN}' "
+    } else {
+        ""
+    };
+    format!("{tls}{token}")
+}
+
 /// Says in a few lines where it listens, where the data is, and what to try.
-fn announce(config: &Config, listeners: &Listeners, opened: &Opened) -> Result<(), CliError> {
+fn announce(config: &Config, listeners: &Listeners, report: &LoadReport) -> Result<(), CliError> {
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(failure);
     let (grpc, operations) = (address(&listeners.grpc)?, address(&listeners.operations)?);
     let data = match config.store.engine {
@@ -106,15 +145,22 @@ fn announce(config: &Config, listeners: &Listeners, opened: &Opened) -> Result<(
         Engine::Sled => format!(
             "{} ({} experiments, {} cells)",
             config.store.path.display(),
-            opened.report.experiments,
-            opened.report.cells
+            report.experiments,
+            report.cells
         ),
     };
+    let scheme = if config.operations_tls.is_on() {
+        "https"
+    } else {
+        "http"
+    };
     print(&format!(
-        "hermod {} is serving\n  gRPC        {grpc}\n  operations  http://{operations}/metrics, /live, /ready\n  data        {data}\n  try         grpcurl -plaintext {grpc} list\n",
-        env!("CARGO_PKG_VERSION")
+        "hermod {} is serving\n  gRPC        {grpc}{}\n  operations  {scheme}://{operations}/metrics, /live, /ready\n  data        {data}\n  try         grpcurl {}{grpc} list\n",
+        env!("CARGO_PKG_VERSION"),
+        protection(config),
+        grpcurl_flags(config)
     ))?;
-    for unreadable in &opened.report.unreadable {
+    for unreadable in &report.unreadable {
         tracing::error!("a record cannot be read and is left alone: {unreadable}");
     }
     Ok(())

@@ -4,8 +4,11 @@
 //! each with the key, the value, where it came from and what to do. It opens no port and touches no file but its own.
 //! The configuration holds no secret: the keys are in a file of their own, see [`super::secrets`].
 
+mod audit;
+mod auth;
 mod decision_log;
 mod decisions;
+mod exposure;
 mod log;
 mod origin;
 mod period;
@@ -16,12 +19,15 @@ mod sources;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use audit::AuditConfig;
+pub use auth::AuthConfig;
 pub use decision_log::DecisionLogConfig;
 pub use decisions::DecisionsConfig;
 pub use log::{LogConfig, LogFormat};
@@ -32,6 +38,7 @@ pub use reader::{Problem, Problems};
 pub use server::ServerConfig;
 pub use sources::{Flag, Sources};
 pub use store::{Engine, StoreConfig};
+pub use tls::{ClientCertificates, TlsConfig};
 
 use reader::Reader;
 
@@ -40,6 +47,14 @@ use reader::Reader;
 pub struct Config {
     /// The gRPC port, the operations port and the limits of both.
     pub server: ServerConfig,
+    /// TLS of the gRPC port.
+    pub tls: TlsConfig,
+    /// TLS of the operations port.
+    pub operations_tls: TlsConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// What is recorded of administrative calls.
+    pub audit: AuditConfig,
     /// Where and how state is kept.
     pub store: StoreConfig,
     /// How decisions are made.
@@ -73,12 +88,17 @@ impl Config {
         let mut reader = Reader::new(sources);
         let config = Self {
             server: ServerConfig::read(&mut reader),
+            tls: TlsConfig::read(&mut reader, "tls"),
+            operations_tls: TlsConfig::read(&mut reader, "operations_tls"),
+            auth: AuthConfig::read(&mut reader),
+            audit: AuditConfig::read(&mut reader),
             store: StoreConfig::read(&mut reader),
             decisions: DecisionsConfig::read(&mut reader),
             decision_log: DecisionLogConfig::read(&mut reader),
             privacy: PrivacyConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
         };
+        exposure::refuse(&config, &mut reader);
         let origins = reader.finish()?;
         Ok(LoadedConfig { config, origins })
     }
@@ -89,6 +109,14 @@ impl Config {
             Some(path) => path.clone(),
             None => self.store.path.join("hermod.keys"),
         }
+    }
+
+    /// The path of the audit log, if there is one: the configured one, or `audit.log` in the data directory of a store on disk.
+    pub fn audit_path(&self) -> Option<PathBuf> {
+        let beside_the_store =
+            || (self.store.engine != Engine::Memory).then(|| self.store.path.join("audit.log"));
+        let path = self.audit.file.clone().or_else(beside_the_store);
+        path.filter(|_| self.audit.enabled)
     }
 }
 

@@ -168,6 +168,31 @@ pub const METRICS: &[MetricDescription] = &[
         "Steps of the maintenance that failed and are tried again, by step.",
     ),
     counter(
+        "hermod_auth_failures_total",
+        &["reason"],
+        "Calls and scrapes refused for want of valid credentials, by reason.",
+    ),
+    counter(
+        "hermod_tls_handshakes_total",
+        &["port", "result"],
+        "TLS handshakes, by port and by how they ended.",
+    ),
+    counter(
+        "hermod_reloads_total",
+        &["file", "result"],
+        "Readings of files that protect the ports, at the start and after changes.",
+    ),
+    gauge(
+        "hermod_files_unusable",
+        &["file"],
+        "1 while such a file has changed and cannot be used, so that its old content is in service.",
+    ),
+    counter(
+        "hermod_audit_failures_total",
+        &[],
+        "Entries that could not be written to the audit log.",
+    ),
+    counter(
         "hermod_panics_total",
         &[],
         "Requests that ended in a bug and were answered INTERNAL.",

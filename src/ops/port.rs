@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::auth::MetricsToken;
 use super::shutdown::Drain;
 
 const PAGES: &str = "hermod's operations port has these pages:\n\
@@ -49,6 +50,7 @@ impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Readiness for F {
 pub struct OperationsPort {
     metrics: PrometheusHandle,
     readiness: Arc<dyn Readiness>,
+    token: Option<Arc<MetricsToken>>,
 }
 
 // === impl OperationsPort ===
@@ -59,7 +61,13 @@ impl OperationsPort {
         Self {
             metrics,
             readiness: Arc::new(readiness),
+            token: None,
         }
+    }
+
+    /// Shows the metrics only to those who present a token. Probes say little and are asked by machines that hold none.
+    pub fn with_token(self, token: Option<Arc<MetricsToken>>) -> Self {
+        Self { token, ..self }
     }
 
     /// The pages; any other path is answered 404 with their list.
@@ -77,8 +85,8 @@ impl OperationsPort {
 ///
 /// # Errors
 /// The listener's.
-pub async fn serve(
-    listener: TcpListener,
+pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
+    listener: L,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
@@ -97,14 +105,23 @@ pub async fn serve(
     }
 }
 
-async fn metrics(State(port): State<OperationsPort>) -> impl IntoResponse {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        port.metrics.render(),
-    )
+async fn metrics(State(port): State<OperationsPort>, headers: HeaderMap) -> Response {
+    if let Some(token) = &port.token {
+        let presented = headers.get(header::AUTHORIZATION);
+        if !token.fits(presented.map(header::HeaderValue::as_bytes)) {
+            metrics::counter!("hermod_auth_failures_total", "reason" => "METRICS_TOKEN")
+                .increment(1);
+            let asked = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (
+                StatusCode::UNAUTHORIZED,
+                asked,
+                "the metrics need a token\n",
+            )
+                .into_response();
+        }
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], port.metrics.render()).into_response()
 }
 
 async fn ready(State(port): State<OperationsPort>) -> (StatusCode, String) {
@@ -123,7 +140,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 

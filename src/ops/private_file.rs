@@ -1,10 +1,53 @@
-//! Writes a small file that only its owner may read: whole or not at all, and never over an existing one.
+//! Small files that only their owner may read: written whole or not at all, never over an existing one, and refused where others may read.
 //!
 //! The content is on the disk, and so is the directory entry, before [`create`] returns.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+
+/// Why a private file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// Others than its owner may read or write it.
+    #[error("{} is open to other users (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the file system answered.
+        source: io::Error,
+    },
+}
+
+/// Reads a file that must not be open to others.
+///
+/// # Errors
+/// As listed in [`PrivateFileError`].
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
+    let io_error = |source| PrivateFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    // The file that is checked is the one that is read, whatever its name points to by then.
+    let mut file = File::open(path).map_err(io_error)?;
+    if let Some(mode) = exposed_mode(&file.metadata().map_err(io_error)?) {
+        return Err(PrivateFileError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(io_error)?;
+    Ok(content)
+}
 
 /// Creates `path` with `content`, mode 0600 on Unix, and its directory (0700) where that is missing.
 ///
@@ -60,6 +103,22 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
+}
+
+/// The permission bits of a file that others than its owner may read or write; its group may read it if root owns it, as PostgreSQL has it for
+/// its private key: so secrets are mounted into containers.
+#[cfg(unix)]
+pub(super) fn exposed_mode(metadata: &fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = metadata.mode() & 0o777;
+    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+    (mode & forbidden != 0).then_some(mode)
+}
+
+/// Permissions say nothing here.
+#[cfg(not(unix))]
+pub(super) fn exposed_mode(_metadata: &fs::Metadata) -> Option<u32> {
+    None
 }
 
 #[cfg(unix)]

@@ -290,25 +290,14 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// As PostgreSQL does for its private key: owner only, or also the group if root owns the file, as with mounted secrets.
-#[cfg(unix)]
 fn refuse_exposed(path: &Path, metadata: &fs::Metadata) -> Result<(), KeysError> {
-    use std::os::unix::fs::MetadataExt;
-    let mode = metadata.mode() & 0o777;
-    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
-    if mode & forbidden == 0 {
-        Ok(())
-    } else {
-        Err(KeysError::Exposed {
+    match private_file::exposed_mode(metadata) {
+        None => Ok(()),
+        Some(mode) => Err(KeysError::Exposed {
             path: path.to_owned(),
             mode,
-        })
+        }),
     }
-}
-
-#[cfg(not(unix))]
-fn refuse_exposed(_path: &Path, _metadata: &fs::Metadata) -> Result<(), KeysError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 
 use crate::app::{App, AppError};
@@ -20,11 +20,16 @@ use super::compose::Opened;
 use super::config::Config;
 use super::gauges;
 use super::guard::Limits;
+use super::incoming::Incoming;
 use super::port::{self, OperationsPort};
+use super::security::{Security, SecurityError};
 use super::shutdown::{Drain, Drained};
 
 /// How often it is seen whether a step of the maintenance is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often files of certificates and keys are looked at.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often gauges are read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -72,6 +77,7 @@ pub struct Server {
     engine: Arc<dyn Engine>,
     config: Config,
     metrics: PrometheusHandle,
+    security: Arc<Security>,
 }
 
 /// How a server ended.
@@ -84,14 +90,29 @@ pub struct Stopped {
 // === impl Server ===
 
 impl Server {
-    /// A server over opened use cases.
-    pub fn new(opened: Opened, config: Config, metrics: PrometheusHandle) -> Self {
-        Self {
-            app: Arc::new(opened.app),
+    /// A server over opened use cases, with everything read that protects its ports.
+    ///
+    /// # Errors
+    /// As listed in [`SecurityError`].
+    pub async fn open(
+        opened: Opened,
+        config: Config,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, SecurityError> {
+        let app = Arc::new(opened.app);
+        let security = Security::open(&config, app.clone()).await?;
+        Ok(Self {
+            app,
             engine: opened.engine,
             config,
             metrics,
-        }
+            security: Arc::new(security),
+        })
+    }
+
+    /// What protects the ports, to have it read again before its turn.
+    pub fn security(&self) -> Arc<Security> {
+        self.security.clone()
     }
 
     /// The use cases.
@@ -112,11 +133,13 @@ impl Server {
             .set_service_status("", ServingStatus::Serving)
             .await;
         let router = self.router(stopped.clone())?.add_service(health);
-        let incoming = incoming(listeners.grpc);
+        let incoming = Incoming::new(listeners.grpc, self.security.handshakes(), "grpc")?;
+        let operations = self.security.operations_handshakes();
+        let operations = Incoming::new(listeners.operations, operations, "operations")?;
         let mut grpc =
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
         let operations = tokio::spawn(port::serve(
-            listeners.operations,
+            operations,
             self.pages(),
             until(stopped.clone()),
         ));
@@ -126,6 +149,7 @@ impl Server {
             stopped.clone(),
         ));
         let maintenance = tokio::spawn(maintain(self.app.clone(), stopped.clone()));
+        let reload = tokio::spawn(reload(self.security.clone(), stopped.clone()));
         let upkeep = tokio::spawn(upkeep(
             self.app.clone(),
             reporter.clone(),
@@ -151,7 +175,7 @@ impl Server {
         };
         let cut_off = !matches!(drained, Drained::Finished(_));
         grpc.abort();
-        for task in [refresh, maintenance, upkeep] {
+        for task in [refresh, maintenance, reload, upkeep] {
             task.abort();
         }
         let _ = operations.await;
@@ -164,6 +188,7 @@ impl Server {
         let server = &self.config.server;
         let services = Services::new(self.app.clone(), stopping);
         let limits = Limits::new(server.concurrent_requests_max, server.request_timeout.get());
+        let gate = self.security.gate(&self.config);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(wire::DESCRIPTOR_SET)
@@ -177,13 +202,13 @@ impl Server {
             .http2_keepalive_timeout(Some(server.keep_alive_timeout.get()))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .add_service(limits.guard(services.decisions(bytes_max)))
-            .add_service(limits.guard(services.feedback(bytes_max)))
-            .add_service(limits.guard(services.experiments(bytes_max)))
-            .add_service(limits.guard(services.recipients(bytes_max)))
-            .add_service(limits.guard(services.operations(bytes_max)))
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?))
+            .add_service(limits.guard(gate.keep(services.decisions(bytes_max))))
+            .add_service(limits.guard(gate.keep(services.feedback(bytes_max))))
+            .add_service(limits.guard(gate.keep(services.experiments(bytes_max))))
+            .add_service(limits.guard(gate.keep(services.recipients(bytes_max))))
+            .add_service(limits.guard(gate.keep(services.operations(bytes_max))))
+            .add_service(gate.keep(reflection().build_v1()?))
+            .add_service(gate.keep(reflection().build_v1alpha()?)))
     }
 
     fn pages(&self) -> axum::Router {
@@ -191,6 +216,7 @@ impl Server {
         OperationsPort::new(self.metrics.clone(), move || {
             app.health().map_err(|error| error.to_string())
         })
+        .with_token(self.security.metrics_token())
         .router()
     }
 }
@@ -209,12 +235,6 @@ fn flatten(
     }
 }
 
-/// The connections of a port. Without `TCP_NODELAY` every small answer waits some 40 ms for the acknowledgement of its first half, and the
-/// transport's own setting is for listeners that it opens itself.
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
-}
-
 /// Recomputes what changed, off the path of decisions.
 async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(interval);
@@ -231,6 +251,16 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
         }
         metrics::histogram!("hermod_refresh_duration_seconds")
             .record(started.elapsed().as_secs_f64());
+    }
+}
+
+/// Follows changes of the files that protect the ports.
+async fn reload(security: Arc<Security>, stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stopped.borrow() {
+        ticks.tick().await;
+        security.reload().await;
     }
 }
 

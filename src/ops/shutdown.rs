@@ -19,6 +19,13 @@ pub struct StopSignals {
     interrupt: Signal,
 }
 
+/// Listens for SIGHUP, which asks to read files again and stops nothing.
+#[derive(Debug)]
+pub struct HangUps {
+    #[cfg(unix)]
+    hang_up: Signal,
+}
+
 /// A bounded wait for work to finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
@@ -70,6 +77,29 @@ impl StopSignals {
             std::future::pending::<()>().await;
         }
         "Ctrl-C"
+    }
+}
+
+// === impl HangUps ===
+
+impl HangUps {
+    /// Takes the signal over from the operating system; from now on it no longer ends the process.
+    ///
+    /// # Errors
+    /// The operating system's refusal.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves at the next signal; false when there will be none.
+    pub async fn next(&mut self) -> bool {
+        #[cfg(unix)]
+        return self.hang_up.recv().await.is_some();
+        #[cfg(not(unix))]
+        false
     }
 }
 

@@ -32,4 +32,5 @@ mod documentation;
 mod inspect_cli;
 mod layering;
 mod samples;
+mod security;
 mod tenants;

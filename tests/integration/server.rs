@@ -15,6 +15,7 @@ use hermod::grpc::wire::{self, EventKind, EventOutcome};
 use hermod::ops::compose::open_app;
 use hermod::ops::config::{Config, Engine, Period};
 use hermod::ops::metrics::Metrics;
+use hermod::ops::security::Security;
 use hermod::ops::server::{Listeners, ServeError, Server, Stopped};
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -42,7 +43,9 @@ pub struct Running {
     pub app: Arc<App>,
     pub clock: Arc<VirtualClock>,
     pub channel: Channel,
+    pub address: SocketAddr,
     pub operations: SocketAddr,
+    pub security: Arc<Security>,
     pub decisions: DecisionServiceClient<Channel>,
     pub feedback: FeedbackServiceClient<Channel>,
     pub experiments: ExperimentServiceClient<Channel>,
@@ -96,17 +99,26 @@ impl Place {
         };
         let address = listeners.grpc.local_addr().unwrap();
         let operations = listeners.operations.local_addr().unwrap();
-        let server = Server::new(opened, self.config.clone(), metrics());
+        let server = Server::open(opened, self.config.clone(), metrics());
+        let server = server.await.unwrap();
         let app = server.app();
+        let security = server.security();
         let (stop, stopped) = oneshot::channel();
         let until = async move { stopped.await.unwrap_or(()) };
         let ended = tokio::spawn(server.run(listeners, until, std::future::pending::<()>()));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        let channel = endpoint.connect().await.unwrap();
+        // The clients of this are plain; a test of TLS brings its own.
+        let channel = if self.config.tls.is_on() {
+            endpoint.connect_lazy()
+        } else {
+            endpoint.connect().await.unwrap()
+        };
         Running {
             app,
             clock: self.clock.clone(),
+            address,
             operations,
+            security,
             decisions: DecisionServiceClient::new(channel.clone())
                 .max_decoding_message_size(64 << 20)
                 .max_encoding_message_size(64 << 20),

@@ -1,6 +1,6 @@
 //! The gRPC port, the operations port, and the limits that keep both answering.
 //!
-//! Without authentication only loopback addresses are accepted, unless the operator says otherwise in so many words.
+//! Which addresses are accepted is decided in [`super::exposure`], with what protects them in view.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub operations_listen: SocketAddr,
     /// Accepts other than loopback addresses although callers are not authenticated.
     pub allow_unauthenticated_network: bool,
+    /// Accepts other than loopback addresses although credentials cross the network in plain text.
+    pub allow_plaintext_network: bool,
     /// Threads that serve gRPC; 0 means one per core.
     pub worker_threads: usize,
     /// Requests served at one time over all connections; more are refused with `RESOURCE_EXHAUSTED`.
@@ -44,6 +46,7 @@ impl Default for ServerConfig {
             grpc_listen: (Ipv4Addr::LOCALHOST, 50051).into(),
             operations_listen: (Ipv4Addr::LOCALHOST, 9464).into(),
             allow_unauthenticated_network: false,
+            allow_plaintext_network: false,
             worker_threads: 0,
             concurrent_requests_max: 1_024,
             streams_per_connection_max: 200,
@@ -69,15 +72,17 @@ impl ServerConfig {
             allow_unauthenticated_network: reader.value(
                 "server.allow_unauthenticated_network",
                 default.allow_unauthenticated_network,
-                Rule {
-                    expects: "true or false",
-                    accepts: |_| true,
-                },
+                yes_or_no(),
+            ),
+            allow_plaintext_network: reader.value(
+                "server.allow_plaintext_network",
+                default.allow_plaintext_network,
+                yes_or_no(),
             ),
             ..default
         };
         let config = config.read_limits(reader).read_timeouts(reader);
-        config.refuse_exposure(reader);
+        config.refuse_one_address_for_both(reader);
         config
     }
 
@@ -141,22 +146,7 @@ impl ServerConfig {
         }
     }
 
-    fn refuse_exposure(&self, reader: &mut Reader<'_>) {
-        let listens = [
-            ("server.grpc_listen", self.grpc_listen),
-            ("server.operations_listen", self.operations_listen),
-        ];
-        for (key, address) in listens {
-            if !address.ip().is_loopback() && !self.allow_unauthenticated_network {
-                reader.refuse(
-                    key,
-                    &address,
-                    "callers are not authenticated, and this address can be reached from the network",
-                    "Bind a loopback address such as 127.0.0.1, or, if the network itself keeps strangers out, set \
-                     server.allow_unauthenticated_network = true",
-                );
-            }
-        }
+    fn refuse_one_address_for_both(&self, reader: &mut Reader<'_>) {
         if self.grpc_listen == self.operations_listen && self.grpc_listen.port() != 0 {
             reader.refuse(
                 "server.operations_listen",
@@ -165,6 +155,13 @@ impl ServerConfig {
                 "Give one of them another port",
             );
         }
+    }
+}
+
+fn yes_or_no() -> Rule<bool> {
+    Rule {
+        expects: "true or false",
+        accepts: |_| true,
     }
 }
 

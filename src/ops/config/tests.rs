@@ -44,9 +44,15 @@ fn keys(problems: &[Problem]) -> Vec<&str> {
 fn everything_changed() -> (tempfile::TempDir, Sources) {
     file(
         "[server]\ngrpc_listen = \"[::]:1\"\noperations_listen = \"0.0.0.0:2\"\nallow_unauthenticated_network = true\n\
-         worker_threads = 3\nconcurrent_requests_max = 4\nstreams_per_connection_max = 6\n\
+         allow_plaintext_network = true\nworker_threads = 3\nconcurrent_requests_max = 4\nstreams_per_connection_max = 6\n\
          request_bytes_max = 2048\nrequest_timeout = \"90s\"\n\
          keep_alive_interval = \"1m\"\nkeep_alive_timeout = \"7s\"\ndrain_timeout = \"1h\"\n\
+         [tls]\ncertificate_file = \"/c\"\nprivate_key_file = \"/k\"\nclient_ca_file = \"/a\"\n\
+         client_certificates = \"required\"\nhandshake_timeout = \"2s\"\n\
+         [operations_tls]\ncertificate_file = \"/c\"\nprivate_key_file = \"/k\"\nclient_ca_file = \"/a\"\n\
+         client_certificates = \"optional\"\nhandshake_timeout = \"2s\"\n\
+         [auth]\naccess_file = \"/x\"\npublic_reflection = true\nmetrics_token_file = \"/m\"\n\
+         [audit]\nenabled = false\nfile = \"/l\"\nfile_bytes_max = 65536\nfiles_max = 1\n\
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
          fold_interval = \"3s\"\nfree_bytes_min = 5\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
@@ -265,6 +271,134 @@ fn an_address_in_the_network_needs_an_explicit_permission() {
         ..Sources::default()
     })
     .unwrap();
+}
+
+#[test]
+fn an_authenticated_port_in_the_network_needs_tls_or_an_explicit_permission() {
+    let open = [
+        flag("server.grpc_listen", "0.0.0.0:50051"),
+        flag("server.operations_listen", "[::]:9464"),
+        flag("auth.access_file", "/x"),
+        flag("auth.metrics_token_file", "/m"),
+    ];
+    let with = |more: &[(&str, &str)]| {
+        let more = more.iter().map(|(key, value)| flag(key, value));
+        Config::load(&Sources {
+            flags: open.iter().cloned().chain(more).collect(),
+            ..Sources::default()
+        })
+    };
+    let refused = with(&[]).unwrap_err().0;
+    assert_eq!(
+        keys(&refused),
+        ["server.grpc_listen", "server.operations_listen"]
+    );
+    for (problem, section) in refused.iter().zip(["tls", "operations_tls"]) {
+        let text = problem.to_string();
+        assert!(text.contains("in plain text"), "{text}");
+        assert!(
+            text.contains(&format!("Set {section}.certificate_file")),
+            "{text}"
+        );
+    }
+    // Letting strangers in is another matter than letting keys be overheard.
+    with(&[("server.allow_unauthenticated_network", "true")]).unwrap_err();
+    with(&[("server.allow_plaintext_network", "true")]).unwrap();
+    with(&[
+        ("tls.certificate_file", "/c"),
+        ("tls.private_key_file", "/k"),
+        ("operations_tls.certificate_file", "/c"),
+        ("operations_tls.private_key_file", "/k"),
+    ])
+    .unwrap();
+}
+
+#[test]
+fn required_client_certificates_authenticate_a_port_and_optional_ones_do_not() {
+    let with = |word: &str| {
+        let flags = [
+            ("server.grpc_listen", "0.0.0.0:50051"),
+            ("tls.certificate_file", "/c"),
+            ("tls.private_key_file", "/k"),
+            ("tls.client_ca_file", "/a"),
+            ("tls.client_certificates", word),
+        ];
+        Config::load(&Sources {
+            flags: flags.map(|(key, value)| flag(key, value)).to_vec(),
+            ..Sources::default()
+        })
+    };
+    with("required").unwrap();
+    let refused = with("optional").unwrap_err().0;
+    assert_eq!(keys(&refused), ["server.grpc_listen"]);
+}
+
+#[test]
+fn half_a_configuration_of_tls_is_refused() {
+    for (section, given, refused) in [
+        (
+            "tls",
+            vec![("certificate_file", "/c")],
+            vec!["private_key_file"],
+        ),
+        (
+            "operations_tls",
+            vec![("private_key_file", "/k")],
+            vec!["private_key_file"],
+        ),
+        (
+            "tls",
+            vec![
+                ("client_ca_file", "/a"),
+                ("client_certificates", "required"),
+            ],
+            vec!["client_ca_file"],
+        ),
+        (
+            "tls",
+            vec![
+                ("certificate_file", "/c"),
+                ("private_key_file", "/k"),
+                ("client_ca_file", "/a"),
+            ],
+            vec!["client_ca_file"],
+        ),
+        (
+            "tls",
+            vec![
+                ("certificate_file", "/c"),
+                ("private_key_file", "/k"),
+                ("client_certificates", "optional"),
+            ],
+            vec!["client_ca_file"],
+        ),
+    ] {
+        let key = |name: &str| format!("{section}.{name}");
+        let given = given.iter().map(|(name, value)| flag(&key(name), value));
+        let found = problems(&Sources {
+            flags: given.collect(),
+            ..Sources::default()
+        });
+        let refused: Vec<String> = refused.into_iter().map(key).collect();
+        assert_eq!(keys(&found), refused);
+    }
+}
+
+#[test]
+fn the_audit_log_is_beside_the_store_unless_it_is_named_or_the_store_is_in_memory() {
+    let path = |flags: &[(&str, &str)]| {
+        let flags = flags.iter().map(|(key, value)| flag(key, value)).collect();
+        let sources = Sources {
+            flags,
+            ..Sources::default()
+        };
+        Config::load(&sources).unwrap().config.audit_path()
+    };
+    let memory = ("store.engine", "memory");
+    assert_eq!(path(&[]), Some("./hermod-data/audit.log".into()));
+    assert_eq!(path(&[memory]), None);
+    assert_eq!(path(&[memory, ("audit.file", "/l")]), Some("/l".into()));
+    assert_eq!(path(&[("audit.enabled", "false")]), None);
 }
 
 #[test]

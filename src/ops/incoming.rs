@@ -1,0 +1,295 @@
+//! The connections of a port: accepted, with TLS where there is some, and handed on once they may speak.
+//!
+//! Invariant: nothing a client does or leaves undone keeps another from being accepted: each handshake is a task of its own with a time
+//! limit, and beyond a number of them newcomers are closed at once. The listener is closed as soon as this is dropped.
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use super::auth::PeerCertificate;
+use super::tls::Tls;
+
+/// Handshakes at one time on one port; they are short, so more are an attack or a storm of reconnections.
+const HANDSHAKES_MAX: usize = 512;
+/// Connections accepted and not yet taken over by the port.
+const BACKLOG: usize = 64;
+/// The pause after an accept that failed for want of something, such as file descriptors.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How a port's connections are secured.
+#[derive(Clone)]
+pub struct Handshakes {
+    /// The port's TLS.
+    pub tls: Arc<Tls>,
+    /// Longest time from accepting to a finished handshake.
+    pub timeout: Duration,
+}
+
+/// The connections of one port.
+pub struct Incoming {
+    connections: mpsc::Receiver<Connection>,
+    address: SocketAddr,
+}
+
+/// A connection that may speak: plain, or with its handshake done.
+pub struct Connection {
+    stream: Transport,
+    peer: Peer,
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The other end of a connection; in the extensions of each of its requests.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its certificate, if it presented one.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// What accepts on behalf of one port.
+struct Acceptor {
+    listener: TcpListener,
+    handshakes: Option<Handshakes>,
+    accepted: mpsc::Sender<Connection>,
+    port: &'static str,
+}
+
+// === impl Incoming ===
+
+impl Incoming {
+    /// The connections of a bound listener; `port` is for metrics.
+    ///
+    /// # Errors
+    /// The listener's address cannot be told.
+    pub fn new(
+        listener: TcpListener,
+        handshakes: Option<Handshakes>,
+        port: &'static str,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (accepted, connections) = mpsc::channel(BACKLOG);
+        let acceptor = Acceptor {
+            listener,
+            handshakes,
+            accepted,
+            port,
+        };
+        tokio::spawn(acceptor.run());
+        Ok(Self {
+            connections,
+            address,
+        })
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connections
+            .poll_recv(context)
+            .map(|connection| connection.map(Ok))
+    }
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.connections.recv().await {
+            Some(connection) => {
+                let address = connection.peer.address;
+                (connection, address)
+            }
+            // The acceptor ends only with this.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    async fn run(self) {
+        let mut handshakes = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = self.accepted.closed() => return,
+                Some(_) = handshakes.join_next(), if !handshakes.is_empty() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, address)) => self.take(stream, address, &mut handshakes).await,
+                    Err(error) => self.pause(&error).await,
+                },
+            }
+        }
+    }
+
+    async fn take(&self, stream: TcpStream, address: SocketAddr, handshakes: &mut JoinSet<()>) {
+        // Without it every small answer waits some 40 ms for the acknowledgement of its first half.
+        let _ = stream.set_nodelay(true);
+        match &self.handshakes {
+            None => {
+                let peer = Peer {
+                    address,
+                    certificate: None,
+                };
+                let stream = Transport::Plain(stream);
+                let _ = self.accepted.send(Connection { stream, peer }).await;
+            }
+            Some(_) if handshakes.len() >= HANDSHAKES_MAX => self.count("shed"),
+            Some(settings) => {
+                let accepted = self.accepted.clone();
+                let port = self.port;
+                let shaken = shake_hands(settings.clone(), stream, address);
+                handshakes.spawn(async move {
+                    let (result, connection) = shaken.await;
+                    count(port, result);
+                    if let Some(connection) = connection {
+                        let _ = accepted.send(connection).await;
+                    }
+                });
+            }
+        }
+    }
+
+    async fn pause(&self, error: &io::Error) {
+        // A client that went away before it was accepted is no reason to wait.
+        let is_passing = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        );
+        if !is_passing {
+            tracing::warn!(port = self.port, %error, "no connection can be accepted now");
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+        }
+    }
+
+    fn count(&self, result: &'static str) {
+        count(self.port, result);
+    }
+}
+
+fn count(port: &'static str, result: &'static str) {
+    metrics::counter!("hermod_tls_handshakes_total", "port" => port, "result" => result)
+        .increment(1);
+}
+
+async fn shake_hands(
+    settings: Handshakes,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> (&'static str, Option<Connection>) {
+    let handshake = settings.tls.acceptor().accept(stream);
+    match tokio::time::timeout(settings.timeout, handshake).await {
+        Ok(Ok(stream)) => ("ok", Some(secured(stream, address))),
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "a TLS handshake failed");
+            ("failed", None)
+        }
+        Err(_) => ("timeout", None),
+    }
+}
+
+fn secured(stream: TlsStream<TcpStream>, address: SocketAddr) -> Connection {
+    let (_, session) = stream.get_ref();
+    let presented = session.peer_certificates().and_then(<[_]>::first);
+    let certificate = presented.map(|certificate| Arc::new(PeerCertificate::of(certificate)));
+    Connection {
+        peer: Peer {
+            address,
+            certificate,
+        },
+        stream: Transport::Tls(Box::new(stream)),
+    }
+}
+
+// === impl Connection ===
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
