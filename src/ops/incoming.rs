@@ -1,7 +1,9 @@
 //! The connections of a port: accepted, with TLS where there is some, and handed on once they may speak.
 //!
 //! Invariant: nothing a client does or leaves undone keeps another from being accepted: each handshake is a task of its own with a time
-//! limit, and beyond a number of them newcomers are closed at once. The listener is closed as soon as this is dropped.
+//! limit, and of too many the oldest is given up, since an honest one takes milliseconds. The listener is closed as soon as this is dropped.
+use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +15,7 @@ use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -21,7 +23,7 @@ use super::auth::PeerCertificate;
 use super::tls::Tls;
 
 /// Handshakes at one time on one port; they are short, so more are an attack or a storm of reconnections.
-const HANDSHAKES_MAX: usize = 512;
+const HANDSHAKES_MAX: usize = 256;
 /// Connections accepted and not yet taken over by the port.
 const BACKLOG: usize = 64;
 /// The pause after an accept that failed for want of something, such as file descriptors.
@@ -68,6 +70,43 @@ struct Acceptor {
     handshakes: Option<Handshakes>,
     accepted: mpsc::Sender<Connection>,
     port: &'static str,
+}
+
+/// Handshakes under way.
+#[derive(Default)]
+struct Pending {
+    tasks: JoinSet<()>,
+    /// In the order in which they began, with some that have ended.
+    begun: VecDeque<AbortHandle>,
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// Begins one; answers how many had to be given up for it.
+    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) -> u64 {
+        let mut given_up = 0;
+        while self.begun.front().is_some_and(AbortHandle::is_finished) {
+            self.begun.pop_front();
+        }
+        // Those given up are still in the set until they have been joined.
+        if self.tasks.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = self.begun.pop_front()
+        {
+            oldest.abort();
+            given_up += 1;
+        }
+        let begun = self.tasks.spawn(handshake);
+        self.begun.push_back(begun);
+        given_up
+    }
+
+    /// Takes one that has ended out; never resolves while there is none.
+    async fn ended(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 // === impl Incoming ===
@@ -132,11 +171,11 @@ impl axum::serve::Listener for Incoming {
 
 impl Acceptor {
     async fn run(self) {
-        let mut handshakes = JoinSet::new();
+        let mut handshakes = Pending::default();
         loop {
             tokio::select! {
                 () = self.accepted.closed() => return,
-                Some(_) = handshakes.join_next(), if !handshakes.is_empty() => {}
+                () = handshakes.ended() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => self.take(stream, address, &mut handshakes).await,
                     Err(error) => self.pause(&error).await,
@@ -145,7 +184,7 @@ impl Acceptor {
         }
     }
 
-    async fn take(&self, stream: TcpStream, address: SocketAddr, handshakes: &mut JoinSet<()>) {
+    async fn take(&self, stream: TcpStream, address: SocketAddr, handshakes: &mut Pending) {
         // Without it every small answer waits some 40 ms for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
         match &self.handshakes {
@@ -157,18 +196,18 @@ impl Acceptor {
                 let stream = Transport::Plain(stream);
                 let _ = self.accepted.send(Connection { stream, peer }).await;
             }
-            Some(_) if handshakes.len() >= HANDSHAKES_MAX => self.count("shed"),
             Some(settings) => {
                 let accepted = self.accepted.clone();
                 let port = self.port;
                 let shaken = shake_hands(settings.clone(), stream, address);
-                handshakes.spawn(async move {
+                let given_up = handshakes.begin(async move {
                     let (result, connection) = shaken.await;
-                    count(port, result);
+                    count(port, result, 1);
                     if let Some(connection) = connection {
                         let _ = accepted.send(connection).await;
                     }
                 });
+                count(port, "given_up", given_up);
             }
         }
     }
@@ -186,15 +225,11 @@ impl Acceptor {
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
-
-    fn count(&self, result: &'static str) {
-        count(self.port, result);
-    }
 }
 
-fn count(port: &'static str, result: &'static str) {
+fn count(port: &'static str, result: &'static str, times: u64) {
     metrics::counter!("hermod_tls_handshakes_total", "port" => port, "result" => result)
-        .increment(1);
+        .increment(times);
 }
 
 async fn shake_hands(

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_certificate_counts_where_no_token_is_presented() {
         let world = world("");
-        let known = peer("mailer.example.org");
+        let (known, other) = (peer("mailer.example.org"), peer("other.example.org"));
         let ask = |authorization, certificate, need| {
             let credentials = Credentials {
                 authorization,
@@ -309,10 +309,7 @@ mod tests {
             ask(None, Some(&known), read),
             Ok(Some("certificate:mailer".into()))
         );
-        assert_eq!(
-            ask(None, Some(&peer("other.example.org")), read),
-            Err(Refusal::Invalid)
-        );
+        assert_eq!(ask(None, Some(&other), read), Err(Refusal::Invalid));
         assert_eq!(
             ask(Some(b"Bearer x".as_slice()), Some(&known), read),
             Err(Refusal::Invalid)

@@ -39,6 +39,9 @@ pub enum Subject {
     Whole,
 }
 
+/// Reads what an administrative call is about out of its request's bytes.
+pub type ReadSubject = fn(&[u8]) -> Option<Subject>;
+
 /// One method of the interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Method {
@@ -46,8 +49,8 @@ pub struct Method {
     pub path: &'static str,
     /// What a caller needs for it.
     pub scope: Scope,
-    /// Reads what an administrative call is about out of its request; `None` for the others.
-    pub subject: Option<fn(&[u8]) -> Option<Subject>>,
+    /// What an administrative call is about; `None` for the others.
+    pub subject: Option<ReadSubject>,
 }
 
 /// What stands before the path of every method of ours.
@@ -61,7 +64,7 @@ const fn row(path: &'static str, scope: Scope) -> Method {
     }
 }
 
-const fn admin(path: &'static str, subject: fn(&[u8]) -> Option<Subject>) -> Method {
+const fn admin(path: &'static str, subject: ReadSubject) -> Method {
     Method {
         path,
         scope: Scope::Admin,

@@ -226,6 +226,30 @@ async fn a_silent_client_delays_nobody_and_is_cut_off() {
 }
 
 #[tokio::test]
+async fn more_silent_clients_than_are_waited_for_keep_nobody_out() {
+    let authority = Authority::new();
+    let files = ServerFiles::of(&authority.server());
+    let tls = TlsConfig {
+        handshake_timeout: Period::from_secs(300),
+        ..files.config()
+    };
+    let server = serve(tls).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let client = Client::trusting(&authority);
+    let channel = client.connect(server.address).await.unwrap();
+    call(&channel, STATISTICS, None).await.unwrap();
+    assert_eq!(
+        silent[0].read(&mut [0; 16]).await.unwrap_or(0),
+        0,
+        "the oldest was given up"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_operations_port_has_its_own_tls_and_its_own_token() {
     let authority = Authority::new();
     let files = ServerFiles::of(&authority.server());
