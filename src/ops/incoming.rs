@@ -328,3 +328,23 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_send_small_answers_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut incoming = Incoming::new(listener, None, "grpc").unwrap();
+        let client = TcpStream::connect(incoming.address).await.unwrap();
+        let connection = incoming.next().await.unwrap().unwrap();
+        assert_eq!(connection.peer.address, client.local_addr().unwrap());
+        let Transport::Plain(stream) = connection.stream else {
+            panic!("there is no TLS here")
+        };
+        assert!(stream.nodelay().unwrap());
+    }
+}

@@ -44,23 +44,6 @@ async fn calls_are_answered_over_tls_1_2_and_1_3_and_not_in_plain_text() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn small_answers_do_not_wait_for_acknowledgements_also_under_tls() {
-    let authority = Authority::new();
-    let files = ServerFiles::of(&authority.server());
-    let server = serve(files.config()).await;
-    let client = Client::trusting(&authority);
-    let channel = client.connect(server.address).await.unwrap();
-    call(&channel, STATISTICS, None).await.unwrap();
-    let started = std::time::Instant::now();
-    for _ in 0..50 {
-        call(&channel, STATISTICS, None).await.unwrap();
-    }
-    // With Nagle's algorithm each would take 40 ms.
-    assert!(started.elapsed().as_millis() < 1_000);
-    server.stop().await;
-}
-
 /// Whether a call gets through, with the certificate checked by the handshake.
 async fn gets_through(client: &Client<'_>, server: &Running) -> bool {
     match client.connect(server.address).await {
