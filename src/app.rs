@@ -14,6 +14,7 @@ mod fallback;
 mod feedback;
 mod folding;
 mod ledger;
+mod limits;
 mod load;
 mod maintenance;
 mod model_card;
@@ -22,6 +23,7 @@ mod planning;
 mod recipients;
 mod registry;
 mod results;
+mod retention;
 mod statistics;
 mod survey;
 mod tenants;
@@ -45,6 +47,7 @@ pub use experiments::{
     ExperimentPage, FIELDS_IN_DRAFT, ListRequest, NewExperiment, SettingsChange,
 };
 pub use feedback::{Activity, EventReport, EventResult, Reclassification, ReportOutcome};
+pub use limits::LimitSettings;
 pub use maintenance::{MaintenanceReport, MaintenanceStep};
 pub use model_card::{CardData, CardGuardrail, CardModel, ModelCard};
 pub use planning::{Assumptions, PlanRequest, PlanSubject, Planned};
@@ -53,6 +56,7 @@ pub use results::{
     HalfLife, HoldoutResults, RatioCheck, Results, SAFE_RELATIVE_LOSS, SAFE_TRIALS, UpliftScope,
     VariantPart, VariantResults,
 };
+pub use retention::{RetentionSettings, RetentionStatistics};
 pub use statistics::Statistics;
 pub use survey::Survey;
 pub use tenants::TENANTS_MAX;
@@ -69,6 +73,7 @@ use crate::store::{Engine, Partition, StoreError};
 use alerts::AlertBook;
 use maintenance::Schedule;
 use registry::Registry;
+use retention::Cleaning;
 use tenants::Tenants;
 
 /// What an operator may set about decisions.
@@ -86,6 +91,10 @@ pub struct AppSettings {
     pub default_exploration_share: f64,
     /// What the decision log keeps.
     pub decision_log: DecisionLogSettings,
+    /// What one tenant can make the server keep.
+    pub limits: LimitSettings,
+    /// How long people are remembered.
+    pub retention: RetentionSettings,
 }
 
 /// The secrets of a server, which live outside the store.
@@ -110,6 +119,7 @@ pub struct App {
     changes: tokio::sync::watch::Sender<u64>,
     schedule: Schedule,
     alerts: AlertBook,
+    cleaning: Cleaning,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -149,6 +159,7 @@ impl App {
             changes: tokio::sync::watch::Sender::new(0),
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
+            cleaning: Cleaning::default(),
         };
         let report = app.load().await?;
         app.refresh();

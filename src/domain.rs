@@ -39,6 +39,7 @@ pub mod posterior;
 pub mod quadrature;
 pub mod recipient;
 pub mod reporting;
+pub mod retention;
 pub mod sample_ratio;
 pub mod send_plan;
 pub mod send_time;

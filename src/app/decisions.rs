@@ -42,7 +42,17 @@ use touches::{answer_of, refusal, touch_of};
 struct Start {
     recipient: Recipient,
     version: u64,
-    readable: bool,
+    standing: Standing,
+}
+
+/// Whether an answer can be recorded, as far as the store goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Recordable,
+    /// The record is damaged.
+    Unreadable,
+    /// There is no record, and no room for one.
+    NoRoom,
 }
 
 /// One try at a decision: what is asked, of whom, on what grounds.
@@ -60,12 +70,17 @@ struct Asked<'a> {
 // === impl Start ===
 
 impl Start {
-    /// The choice with its reason: a fallback where the record could not be read.
+    fn is_recordable(&self) -> bool {
+        self.standing == Standing::Recordable
+    }
+
+    /// The choice with its reason: why it is not recorded, where the store does not let it be.
     fn own(&self, choice: Choice) -> Choice {
-        let reason = if self.readable {
-            choice.reason
-        } else {
-            Reason::Fallback
+        let reason = match self.standing {
+            Standing::Recordable => choice.reason,
+            Standing::Unreadable => Reason::Fallback,
+            Standing::NoRoom if choice.reason == Reason::NoConsent => choice.reason,
+            Standing::NoRoom => Reason::RecipientLimit,
         };
         Choice { reason, ..choice }
     }
@@ -138,16 +153,20 @@ impl App {
     async fn start(&self, address: Address, now: Timestamp) -> Result<Start, AppError> {
         match self.read_recipient(address).await {
             Ok(loaded) => Ok(Start {
+                standing: if loaded.version != 0 || self.has_room(address.tenant) {
+                    Standing::Recordable
+                } else {
+                    Standing::NoRoom
+                },
                 recipient: loaded.recipient.unwrap_or_else(|| Recipient::new(now)),
                 version: loaded.version,
-                readable: true,
             }),
             Err(StoreError::Corrupt { what, place }) => {
                 tracing::error!(%place, %what, "a recipient's record cannot be read; answering as for somebody unknown");
                 Ok(Start {
                     recipient: Recipient::new(now),
                     version: 0,
-                    readable: false,
+                    standing: Standing::Unreadable,
                 })
             }
             Err(error) => Err(error.into()),
@@ -222,7 +241,7 @@ impl App {
             ..
         } = asked;
         let is_consented = question.allowed.content > ConsentLevel::None;
-        let recorded = start.readable && !request.validate_only && is_consented;
+        let recorded = start.is_recordable() && !request.validate_only && is_consented;
         let verdict = decide(&start.recipient, question);
         let mut effects = Effects::default();
         if recorded {
@@ -268,7 +287,8 @@ impl App {
     ) -> Result<Option<Decided>, AppError> {
         let snapshot = asked.snapshot;
         let learned = self.tenants.of(asked.address.tenant);
-        learned.fallbacks.count(!start.readable);
+        let is_unreadable = start.standing == Standing::Unreadable;
+        learned.fallbacks.count(is_unreadable);
         let choice = start.own(choice);
         let measurable = start.recipient.opens.are_measurable(question.now);
         let touch = touch_of(&choice, snapshot, question, asked.resolved, measurable);

@@ -32,6 +32,7 @@ impl App {
         for partition in (0..self.engine.partitions()).map(Partition) {
             self.load_sums(partition, &mut sums, &mut report).await?;
             self.load_hours(partition, &mut report).await?;
+            self.load_recipient_counts(partition, &mut report).await?;
         }
         self.load_tenants(&mut report).await?;
         self.load_chronotypes(&mut report).await?;

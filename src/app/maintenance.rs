@@ -24,6 +24,8 @@ pub enum MaintenanceStep {
     Chronotypes,
     /// Judges the drift of flows.
     JudgeDrift,
+    /// Cleans recipients, touches and marks of erasures that are past their time.
+    Clean,
 }
 
 /// What one round of maintenance did.
@@ -45,13 +47,14 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Fold,
         Self::PruneDecisionLog,
         Self::Oversee,
         Self::CheckFallbacks,
         Self::Chronotypes,
         Self::JudgeDrift,
+        Self::Clean,
     ];
 
     /// Its name, for logs and metrics.
@@ -63,6 +66,7 @@ impl MaintenanceStep {
             Self::CheckFallbacks => "check_fallbacks",
             Self::Chronotypes => "chronotypes",
             Self::JudgeDrift => "judge_drift",
+            Self::Clean => "clean",
         }
     }
 
@@ -71,7 +75,7 @@ impl MaintenanceStep {
         match self {
             Self::Fold => 0,
             Self::PruneDecisionLog => 10_000,
-            Self::Oversee => 5_000,
+            Self::Oversee | Self::Clean => 5_000,
             Self::CheckFallbacks => 60_000,
             Self::Chronotypes => 24 * 3_600_000,
             Self::JudgeDrift => 60_000,
@@ -124,6 +128,7 @@ impl App {
             MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
             MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
             MaintenanceStep::JudgeDrift => self.judge_drift().await.map(|_| ()),
+            MaintenanceStep::Clean => self.clean().await,
         }
     }
 }

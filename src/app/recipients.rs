@@ -146,13 +146,16 @@ impl App {
         for _ in 0..TRIES_MAX {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
+            self.refuse_beyond_room(tenant, &loaded)?;
             let mut recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
-            let before = self.allowed(&recipient.consent).content;
+            let before = self.allowed(&recipient.consent);
             self.apply(&mut recipient, change, now);
             let mut effects = Effects::default();
-            if before > ConsentLevel::None
-                && self.allowed(&recipient.consent).content == ConsentLevel::None
-            {
+            let after = self.allowed(&recipient.consent);
+            let is_lowered = after.content < before.content || after.timing < before.timing;
+            let is_known = loaded.version != 0 || after.content == ConsentLevel::None;
+            if is_lowered && is_known {
+                // What was logged may rest on what may no longer be used.
                 self.erase_log(address, &mut effects).await?;
             }
             self.enforce_consent(tenant, &mut recipient, &mut effects, now);
@@ -199,7 +202,8 @@ impl App {
         }
     }
 
-    /// What consent no longer covers is taken out at once: hours of activity below individual, touches below aggregate.
+    /// What consent does not cover is taken out at once: hours of activity below individual, segments where neither timing nor content may
+    /// use them, touches below aggregate.
     fn enforce_consent(
         &self,
         tenant: TenantId,
@@ -208,17 +212,41 @@ impl App {
         now: Timestamp,
     ) {
         let allowed = self.allowed(&recipient.consent);
+        if allowed.content.max(allowed.timing) < ConsentLevel::Segment {
+            recipient.segments.clear();
+        }
         if allowed.content == ConsentLevel::None {
             self.take_out_touches(tenant, recipient, effects, now);
         }
+        self.cut_touches(tenant, recipient, effects, now);
         if allowed.timing < ConsentLevel::Individual {
             recipient.activity = Default::default();
             recipient.active_hours = Default::default();
             recipient.opens = Default::default();
-            recipient
-                .touches
-                .iter_mut()
-                .for_each(|touch| touch.exposure_recorded = false);
+        }
+    }
+
+    /// Takes out of the touches, and of the sums, what consent does not cover: the segment, waiting hours, hours of answers.
+    fn cut_touches(
+        &self,
+        tenant: TenantId,
+        recipient: &mut Recipient,
+        effects: &mut Effects,
+        now: Timestamp,
+    ) {
+        for before in std::mem::take(&mut recipient.touches) {
+            let after = self.within_consent(recipient, before.clone());
+            if after != before {
+                let change = TouchChange {
+                    before: Some(&before),
+                    after: Some(&after),
+                };
+                let live = self.registry.by_uid(tenant, before.experiment);
+                let experiment = live.map(|live| live.experiment());
+                effects.of_touch(change, experiment.as_deref(), now);
+                change.apply_to(&mut recipient.activity, &mut recipient.opens);
+            }
+            recipient.touches.push(after);
         }
     }
 

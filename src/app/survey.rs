@@ -16,7 +16,9 @@ use crate::domain::send_plan::PlannedSends;
 use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
-use crate::store::records::{self, LastTenant, LastUid, NumberedTenant, Record, StoreIdentity};
+use crate::store::records::{
+    self, LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity,
+};
 use crate::store::{Partition, StoreError, envelope};
 
 use super::{App, AppError, LoadReport};
@@ -76,6 +78,7 @@ impl Survey {
             LastUid::KIND => checked::<LastUid>(value)?,
             NumberedTenant::KIND => checked::<NumberedTenant>(value)?,
             LastTenant::KIND => checked::<LastTenant>(value)?,
+            RecipientCount::KIND => checked::<RecipientCount>(value)?,
             LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
             LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,
             LoggedTable::KIND => checked::<LoggedTable>(value)?,

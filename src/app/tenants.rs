@@ -3,7 +3,8 @@
 //! Invariant: a number is durable before it is used and never given out twice, and nothing learned here is shared by two tenants. Which
 //! credentials belong to which tenant is left to the layers above.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -15,6 +16,7 @@ use crate::store::{Batch, Change, Outcome};
 
 use super::fallback::Fallbacks;
 use super::ledger::TenantHours;
+use super::limits::LogBudget;
 use super::load::foreign_key;
 use super::writes::TRIES_MAX;
 use super::{App, AppError, HOME, Kind, LoadReport};
@@ -35,6 +37,10 @@ pub(super) struct Learned {
     pub fallbacks: Fallbacks,
     /// The model last written to the decision log, with its name there.
     pub logged_model: Mutex<Option<(Arc<SendTimeModel>, ContentId)>>,
+    /// Bytes of the decision log today.
+    log_budget: Mutex<LogBudget>,
+    /// Recipients kept, over all partitions.
+    recipients: AtomicI64,
 }
 
 /// All tenants in service.
@@ -47,6 +53,26 @@ pub(super) struct Tenants {
 struct Index {
     learned: BTreeMap<TenantId, Arc<Learned>>,
     names: BTreeMap<Slug, TenantId>,
+}
+
+// === impl Learned ===
+
+impl Learned {
+    /// Recipients kept.
+    pub fn recipients(&self) -> i64 {
+        self.recipients.load(Ordering::Relaxed)
+    }
+
+    /// Counts recipients that came, or with a negative count went.
+    pub fn add_recipients(&self, count: i64) {
+        self.recipients.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Bytes of the decision log today.
+    pub fn log_budget(&self) -> MutexGuard<'_, LogBudget> {
+        let budget = self.log_budget.lock();
+        budget.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // === impl Tenants ===

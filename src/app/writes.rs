@@ -18,7 +18,7 @@ use crate::domain::send_time::Individuality;
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
-use crate::store::records::{self, key};
+use crate::store::records::{self, RecipientCount, key};
 use crate::store::{Batch, Change, Outcome, StoreError, Ticket, Version};
 
 use super::{App, AppError};
@@ -188,6 +188,12 @@ impl App {
             expected: Some(version),
         };
         let mut changes = vec![put];
+        if version == 0 {
+            changes.push(Change::Merge {
+                key: key::recipient_count(address.tenant),
+                operand: records::encode(&RecipientCount(1))?,
+            });
+        }
         self.push_merges(&mut changes, address.tenant, effects)?;
         match self
             .engine
@@ -196,6 +202,9 @@ impl App {
         {
             Outcome::Conflict { .. } => Ok(None),
             Outcome::Committed(ticket) => {
+                if version == 0 {
+                    self.tenants.of(address.tenant).add_recipients(1);
+                }
                 self.add_to_sums(address.tenant, effects);
                 Ok(Some(ticket))
             }

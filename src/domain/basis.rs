@@ -24,6 +24,8 @@ pub enum Reason {
         /// Whether the policy would have chosen the same.
         agrees: bool,
     },
+    /// The tenant keeps as many recipients as it may, and this would be one more.
+    RecipientLimit,
 }
 
 /// Why a touch was answered so.

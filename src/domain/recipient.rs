@@ -316,7 +316,9 @@ impl Recipient {
     /// Remembers a decision; forgets those past their time, and the oldest when there is no room.
     pub fn remember(&mut self, touch: Touch, now: Timestamp) {
         let limit = now.as_millisecond().saturating_sub(TOUCH_KEPT_MS);
-        self.touches.retain(|touch| touch.send_at_ms >= limit);
+        // A mail that left earlier than planned is remembered as long as its decision id may bring it back.
+        let last_ms = |touch: &Touch| touch.send_at_ms.max(touch.planned_at_ms);
+        self.touches.retain(|touch| last_ms(touch) >= limit);
         while self.touches.len() >= TOUCHES_MAX {
             let oldest = self.touches.remove(0);
             self.forgotten_until_ms = self.forgotten_until_ms.max(oldest.decided_at_ms);

@@ -7,7 +7,10 @@ use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::{App, AppKeys, AppSettings, Clock, DecisionLogSettings, VirtualClock};
+use crate::app::{
+    App, AppKeys, AppSettings, Clock, DecisionLogSettings, LimitSettings, RetentionSettings,
+    VirtualClock,
+};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::name::TenantId;
@@ -78,6 +81,8 @@ impl Rig {
                 enabled: log,
                 ..DecisionLogSettings::default()
             },
+            limits: LimitSettings::default(),
+            retention: RetentionSettings::default(),
         };
         let opened = App::open(engine, clock.clone(), keys, Seed(secret), settings);
         let (app, _) = ready(opened)??;

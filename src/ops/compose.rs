@@ -125,6 +125,8 @@ pub fn app_settings(config: &Config) -> AppSettings {
         default_floor: decisions.probability_floor,
         default_exploration_share: decisions.exploration_share,
         decision_log: config.decision_log.settings(),
+        limits: config.limits.settings(),
+        retention: config.privacy.retention(),
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod decision_log;
 mod decisions;
 mod exposure;
+mod limits;
 mod log;
 mod origin;
 mod period;
@@ -30,6 +31,7 @@ pub use audit::AuditConfig;
 pub use auth::AuthConfig;
 pub use decision_log::DecisionLogConfig;
 pub use decisions::DecisionsConfig;
+pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use origin::Origin;
 pub use period::{InvalidPeriod, Period};
@@ -61,6 +63,8 @@ pub struct Config {
     pub decisions: DecisionsConfig,
     /// What is kept of decisions.
     pub decision_log: DecisionLogConfig,
+    /// What one tenant can make the server keep.
+    pub limits: LimitsConfig,
     /// What may be learned about a recipient, and the keys file.
     pub privacy: PrivacyConfig,
     /// What is logged, and in which form.
@@ -95,6 +99,7 @@ impl Config {
             store: StoreConfig::read(&mut reader),
             decisions: DecisionsConfig::read(&mut reader),
             decision_log: DecisionLogConfig::read(&mut reader),
+            limits: LimitsConfig::read(&mut reader),
             privacy: PrivacyConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
         };

@@ -1,5 +1,5 @@
 //! Reads what the use cases and the engine count, and passes it on as metrics.
-use crate::app::App;
+use crate::app::{App, RetentionStatistics};
 use crate::domain::experiment::ExperimentState;
 
 /// States as metric labels, in the order of an experiment's life.
@@ -34,5 +34,28 @@ pub fn record(app: &App) {
         .oldest_at_ms
         .map_or(0, |at_ms| app.now().as_millisecond() - at_ms);
     metrics::gauge!("hermod_decision_log_oldest_age_seconds").set(age_ms as f64 / 1_000.0);
+    metrics::gauge!("hermod_recipients").set(app.recipients_kept_in_all() as f64);
+    record_retention(app);
     metrics::gauge!("hermod_store_healthy").set(f64::from(u8::from(app.health().is_ok())));
+}
+
+fn record_retention(app: &App) {
+    let RetentionStatistics {
+        recipients,
+        reduced,
+        touches,
+        erasures,
+        finished_at_ms,
+    } = app.retention_statistics();
+    let removed = [
+        ("recipient", recipients),
+        ("reduced", reduced),
+        ("touch", touches),
+        ("erasure_mark", erasures),
+    ];
+    for (what, count) in removed {
+        metrics::counter!("hermod_retention_removed_total", "what" => what).absolute(count);
+    }
+    let age_ms = finished_at_ms.map_or(0, |at_ms| app.now().as_millisecond() - at_ms);
+    metrics::gauge!("hermod_retention_pass_age_seconds").set(age_ms as f64 / 1_000.0);
 }

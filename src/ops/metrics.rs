@@ -151,6 +151,26 @@ pub const METRICS: &[MetricDescription] = &[
         &[],
         "Age of the oldest logged decision; 0 when there is none.",
     ),
+    counter(
+        "hermod_decision_log_skipped_total",
+        &[],
+        "Decisions not logged because their tenant's log had taken its bytes of the day.",
+    ),
+    gauge(
+        "hermod_recipients",
+        &[],
+        "Recipients of whom anything is kept, over all tenants.",
+    ),
+    counter(
+        "hermod_retention_removed_total",
+        &["what"],
+        "Things cleaned after their time: recipients, touches, marks of erasures, and records reduced to what the person forbade.",
+    ),
+    gauge(
+        "hermod_retention_pass_age_seconds",
+        &[],
+        "Time since the last cleaning pass over all recipients was finished; 0 before the first.",
+    ),
     histogram(
         "hermod_refresh_duration_seconds",
         &[],

@@ -70,6 +70,17 @@ pub struct NumberedTenant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct LastTenant(pub u32);
 
+/// How many recipients a tenant has in a partition, or what a change adds to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct RecipientCount(pub i64);
+
+impl RecipientCount {
+    /// Adds a part.
+    pub fn merge(&mut self, part: &Self) {
+        self.0 = self.0.saturating_add(part.0);
+    }
+}
+
 macro_rules! records {
     ($($record:ty = $kind:literal, $name:literal;)*) => {
         $(impl Record for $record { const KIND: u8 = $kind; const NAME: &'static str = $name; })*
@@ -94,6 +105,7 @@ records! {
     Drift = 24, "drift";
     NumberedTenant = 50, "tenant";
     LastTenant = 51, "last tenant number";
+    RecipientCount = 52, "recipient count";
 }
 
 impl Record for Experiment {
@@ -200,6 +212,7 @@ impl Merge for MergeRecords {
             Some(PlannedSends::KIND) => merged(existing, operand, PlannedSends::merge),
             Some(Individuality::KIND) => merged(existing, operand, Individuality::merge),
             Some(ShadowTally::KIND) => merged(existing, operand, ShadowTally::merge),
+            Some(RecipientCount::KIND) => merged(existing, operand, RecipientCount::merge),
             _ => Err(StoreError::Corrupt {
                 what: format!("records of kind {kind:?} do not merge"),
                 place: "merge".to_owned(),

@@ -34,7 +34,9 @@ use hermod::domain::send_time::{Chronotype, Chronotypes, Individuality, Level, S
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
 use hermod::domain::timing::{CampaignLevel, TouchTiming};
-use hermod::store::records::{self, LastTenant, LastUid, NumberedTenant, Record, StoreIdentity};
+use hermod::store::records::{
+    self, LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity,
+};
 use jiff::Timestamp;
 
 mod logged;
@@ -107,6 +109,7 @@ fn the_identity_and_the_last_number_are_read_as_they_were_written() {
         created_at_ms: AT_MS,
     });
     check(&LastTenant(9));
+    check(&RecipientCount(-70_000));
 }
 
 #[test]

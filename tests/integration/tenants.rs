@@ -1,10 +1,13 @@
 //! Tenants of one store: numbered once and for good, and nothing that one does shows in anything that another is answered.
 
-mod player;
+pub mod player;
 
 use std::sync::Arc;
 
-use hermod::app::{App, AppKeys, AppSettings, DecisionLogSettings, Kind, VirtualClock};
+use hermod::app::{
+    App, AppKeys, AppSettings, DecisionLogSettings, Kind, LimitSettings, RetentionSettings,
+    VirtualClock,
+};
 use hermod::domain::civil::Zone;
 use hermod::domain::draws::Seed;
 use hermod::domain::name::TenantId;
@@ -23,26 +26,39 @@ pub struct World {
     pub engine: Arc<MemoryEngine>,
 }
 
+pub fn settings() -> AppSettings {
+    AppSettings {
+        default_zone: Zone::utc(),
+        default_consent: ConsentLevel::Individual,
+        default_holdout_share: 0.05,
+        default_floor: 0.02,
+        default_exploration_share: 0.05,
+        decision_log: DecisionLogSettings::default(),
+        limits: LimitSettings::default(),
+        retention: RetentionSettings::default(),
+    }
+}
+
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub async fn with(settings: AppSettings) -> Self {
         let merge = Arc::new(MergeRecords);
-        Self::on(Arc::new(MemoryEngine::new(3, merge))).await
+        Self::open(Arc::new(MemoryEngine::new(3, merge)), settings).await
     }
 
     async fn on(engine: Arc<MemoryEngine>) -> Self {
+        Self::open(engine, settings()).await
+    }
+
+    pub async fn open(engine: Arc<MemoryEngine>, settings: AppSettings) -> Self {
         let clock = Arc::new(VirtualClock::at("2026-03-20T09:00:00Z".parse().unwrap()));
         let secret = [7; 32];
         let keys = AppKeys {
             recipient: secret,
             tokens: TokenKeys::new(TokenKey { id: 1, secret }, Vec::new()),
-        };
-        let settings = AppSettings {
-            default_zone: Zone::utc(),
-            default_consent: ConsentLevel::Individual,
-            default_holdout_share: 0.05,
-            default_floor: 0.02,
-            default_exploration_share: 0.05,
-            decision_log: DecisionLogSettings::default(),
         };
         let seed = Seed::from_number(5);
         let opened = App::open(engine.clone(), clock.clone(), keys, seed, settings);
@@ -51,7 +67,26 @@ impl World {
         Self { app, clock, engine }
     }
 
-    async fn advance(&self, by: SignedDuration) {
+    /// Every record whose key begins so.
+    pub async fn rows(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all = Vec::new();
+        for partition in (0..self.engine.partitions()).map(Partition) {
+            let scan = Scan {
+                prefix: prefix.to_vec(),
+                after: None,
+                limit: 10_000,
+            };
+            let rows = self.engine.scan(partition, scan).await.unwrap();
+            assert!(rows.len() < 10_000);
+            all.extend(
+                rows.into_iter()
+                    .map(|(key, stored)| (key, stored.value.to_vec())),
+            );
+        }
+        all
+    }
+
+    pub async fn advance(&self, by: SignedDuration) {
         self.clock.set(self.app.now().checked_add(by).unwrap());
         self.app.refresh();
         let report = self.app.maintain().await;
@@ -202,27 +237,18 @@ async fn every_record_of_a_tenant_lies_under_its_number() {
     player.play(&world.app, 40).await;
     let number = player.tenant.0.to_be_bytes();
     let mut kinds = std::collections::BTreeSet::new();
-    for partition in (0..world.engine.partitions()).map(Partition) {
-        let scan = Scan {
-            prefix: Vec::new(),
-            after: None,
-            limit: 10_000,
+    for (key, _) in world.rows(b"").await {
+        let prefix = char::from(key[0]);
+        kinds.insert(prefix);
+        let of = match prefix {
+            // The store's own, and what decisions name by its content.
+            'm' | 'g' => continue,
+            // By time first.
+            'p' | 'd' | 'o' => &key[9..13],
+            _ => &key[1..5],
         };
-        let rows = world.engine.scan(partition, scan).await.unwrap();
-        assert!(rows.len() < 10_000);
-        for (key, _) in rows {
-            let prefix = char::from(key[0]);
-            kinds.insert(prefix);
-            let of = match prefix {
-                // The store's own, and what decisions name by its content.
-                'm' | 'g' => continue,
-                // By time first.
-                'p' | 'd' | 'o' => &key[9..13],
-                _ => &key[1..5],
-            };
-            assert_eq!(of, number, "{prefix} {key:?}");
-        }
+        assert_eq!(of, number, "{prefix} {key:?}");
     }
     let kinds: String = kinds.into_iter().collect();
-    assert_eq!(kinds, "acdefghiklmoprtv");
+    assert_eq!(kinds, "acdefghiklmnoprtv");
 }

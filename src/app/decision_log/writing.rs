@@ -51,8 +51,14 @@ impl App {
             Verdict::Send(choice) => Some(choice.as_ref()),
             _ => None,
         };
-        let tenant = entry.address.tenant;
-        let ids = self.named(tenant, question, choice, day_of(now_ms)).await?;
+        let (tenant, day) = (entry.address.tenant, day_of(now_ms));
+        let bytes_max = self.settings.limits.decision_log_bytes_per_day_max;
+        let learned = self.tenants.of(tenant);
+        if !learned.log_budget().has_room(day, bytes_max) {
+            metrics::counter!("hermod_decision_log_skipped_total").increment(1);
+            return Ok(());
+        }
+        let ids = self.named(tenant, question, choice, day).await?;
         let logged = LoggedDecision {
             recipient: entry.address.recipient,
             code: CODE.to_owned(),
@@ -63,6 +69,7 @@ impl App {
             platform: entry.platform,
         };
         let value = records::encode(&logged)?;
+        learned.log_budget().add(value.len());
         self.log.entries.fetch_add(1, Ordering::Relaxed);
         self.log
             .bytes
@@ -119,12 +126,14 @@ impl App {
         let snapshot = question.snapshot;
         let experiment = snapshot.experiment.as_ref();
         let configured = self
-            .name(&snapshot.log_id, day, || records::encode(experiment))
+            .name(tenant, &snapshot.log_id, day, || {
+                records::encode(experiment)
+            })
             .await?;
         // The table in the choice may be one of an eligible subset, which is made again from the whole one.
         let table = match choice.and_then(|choice| snapshot.table(choice.context)) {
             Some(table) => Some(
-                self.name(&table.log_id, day, || {
+                self.name(tenant, &table.log_id, day, || {
                     records::encode(&LoggedTable::of(table))
                 })
                 .await?,
@@ -144,6 +153,7 @@ impl App {
 
     async fn name(
         &self,
+        tenant: TenantId,
         lazy: &LazyId,
         day: i32,
         encode: impl Fn() -> Result<Vec<u8>, crate::store::StoreError>,
@@ -154,7 +164,7 @@ impl App {
         let value = encode()?;
         let id = ContentId::of(&value);
         lazy.keep(id);
-        self.write_ground(day, id, value).await?;
+        self.write_ground(tenant, day, id, value).await?;
         Ok(id)
     }
 
@@ -178,7 +188,7 @@ impl App {
         }
         let value = records::encode(model)?;
         let id = ContentId::of(&value);
-        self.write_ground(day, id, value).await?;
+        self.write_ground(tenant, day, id, value).await?;
         let current: Arc<SendTimeModel> = learned.model.load_full();
         if std::ptr::eq(current.as_ref(), model) {
             let cached = learned.logged_model.lock();
@@ -188,10 +198,17 @@ impl App {
     }
 
     /// Commits a thing under its name and day, unless it is known to be there.
-    async fn write_ground(&self, day: i32, id: ContentId, value: Vec<u8>) -> Result<(), AppError> {
+    async fn write_ground(
+        &self,
+        tenant: TenantId,
+        day: i32,
+        id: ContentId,
+        value: Vec<u8>,
+    ) -> Result<(), AppError> {
         if self.log.has(day, id) {
             return Ok(());
         }
+        self.tenants.of(tenant).log_budget().add(value.len());
         self.log
             .bytes
             .fetch_add(value.len() as u64, Ordering::Relaxed);

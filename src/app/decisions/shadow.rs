@@ -59,7 +59,7 @@ impl App {
         let touch = touch(asked, &start.recipient, question, &would_have, platform);
         let is_consented = question.allowed.content > ConsentLevel::None;
         let answer = answer_of(&touch, verdict, asked.request.full, would_have);
-        if !start.readable || asked.request.validate_only || !is_consented {
+        if !start.is_recordable() || asked.request.validate_only || !is_consented {
             return Ok(Some(asked.fresh(Ok(answer), String::new())));
         }
         let token = self.token_of(asked.address, asked.snapshot, &touch);

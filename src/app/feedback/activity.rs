@@ -23,13 +23,15 @@ impl App {
             let now = self.now();
             not_in_future(activity.at, now)?;
             let loaded = self.read_recipient(address).await?;
-            let mut recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            let known = loaded.recipient.clone();
+            let mut recipient = known.unwrap_or_else(|| Recipient::new(now));
             let timing = self.allowed(&recipient.consent).timing;
             if timing == ConsentLevel::None
                 || recipient.erased_at_ms >= activity.at.as_millisecond()
             {
                 return Ok((ReportOutcome::NotAllowed, None));
             }
+            self.refuse_beyond_room(tenant, &loaded)?;
             match recipient.active_hours.mark(activity.at) {
                 Marked::New => {}
                 Marked::Again => return Ok((ReportOutcome::Duplicate, None)),

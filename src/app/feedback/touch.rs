@@ -7,9 +7,10 @@ use crate::app::writes::{Address, Effects, TRIES_MAX};
 use crate::app::{App, AppError};
 use crate::domain::civil::Zone;
 use crate::domain::contribution::Change as TouchChange;
+use crate::domain::decide::Allowed;
 use crate::domain::experiment::Experiment;
 use crate::domain::feedback::{EventOutcome, Rules, TouchState, touch_from_token, touch_state};
-use crate::domain::recipient::{ConsentLevel, Recipient, Touch};
+use crate::domain::recipient::{Answer, ConsentLevel, Recipient, Response, Touch};
 use crate::domain::token::DecisionToken;
 
 use super::Step;
@@ -114,7 +115,7 @@ impl App {
 
     /// Makes a touch again from its token, with everything that it added.
     fn make_again(&self, work: &mut Work<'_>, zone: &Zone) {
-        let touch = touch_from_token(work.token, zone);
+        let touch = self.within_consent(&work.recipient, touch_from_token(work.token, zone));
         let change = TouchChange {
             before: None,
             after: Some(&touch),
@@ -124,10 +125,27 @@ impl App {
         work.recipient.remember(touch, work.now);
     }
 
-    /// A consent withdrawn since the decision takes the touch out of the hours it was in.
-    fn within_consent(&self, recipient: &Recipient, touch: Touch) -> Touch {
-        let timing = self.allowed(&recipient.consent).timing;
+    /// A consent withdrawn since the decision takes the touch out of the hours and the segment it was in.
+    pub(in crate::app) fn within_consent(&self, recipient: &Recipient, touch: Touch) -> Touch {
+        let Allowed { timing, content } = self.allowed(&recipient.consent);
+        // When somebody opens is nobody's business then; that they did may still count for the content.
+        let placeless = |response: Option<Response>| match timing {
+            ConsentLevel::None => response.map(|response| Response {
+                local_hour_of_week: 0,
+                ..response
+            }),
+            _ => response,
+        };
+        let mut answer = touch.answer;
+        if let Answer::Send { context, .. } = &mut answer
+            && content < ConsentLevel::Segment
+        {
+            context.segment = 0;
+        }
         Touch {
+            answer,
+            open: placeless(touch.open),
+            click: placeless(touch.click),
             exposure_recorded: touch.exposure_recorded && timing == ConsentLevel::Individual,
             everyone_recorded: touch.everyone_recorded && timing >= ConsentLevel::Aggregate,
             ..touch

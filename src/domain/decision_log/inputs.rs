@@ -10,7 +10,7 @@ use crate::domain::content_id::ContentId;
 use crate::domain::decide::{Allowed, Choice, Question, Timing};
 use crate::domain::experiment::FrequencyCap;
 use crate::domain::name::VariantIndex;
-use crate::domain::recipient::{Recipient, Suppression, Touch};
+use crate::domain::recipient::{ConsentLevel, Recipient, Suppression, Touch};
 use crate::domain::send_window::{QuietHours, SendWindow};
 
 /// What a decision was made of. Larger things are named by their content and kept once.
@@ -26,7 +26,7 @@ pub struct Inputs {
     pub timing: LoggedTiming,
     /// IANA name of the zone reckoned in.
     pub zone: String,
-    /// The segment answered for, before consent; the request's or the recipient's.
+    /// The segment answered for, the request's or the recipient's; none where consent lets neither variant nor time rest on it.
     pub segment: Option<String>,
     /// Variants to choose among; none for all that were live.
     pub eligible: Option<Vec<VariantIndex>>,
@@ -168,17 +168,21 @@ impl Inputs {
         ids: NamedGrounds,
     ) -> Self {
         let experiment = &question.snapshot.experiment;
+        let prediction = choice.and_then(|choice| choice.prediction.as_ref());
+        let Allowed { timing, content } = question.allowed;
+        let may_rest_on_segment = content >= ConsentLevel::Segment
+            || (timing >= ConsentLevel::Segment && prediction.is_some());
         let segment = question
             .segment
-            .or_else(|| experiment.first_segment_of(&recipient.segments));
+            .or_else(|| experiment.first_segment_of(&recipient.segments))
+            .filter(|_| may_rest_on_segment);
         let counted = |touch: &Touch| CountedMail {
             send_at_ms: touch.send_at_ms,
             sends: touch.sends(),
         };
         let is_capped = question.frequency_cap.is_some() && !question.transactional;
-        let rests_on_profile = choice
-            .and_then(|choice| choice.prediction.as_ref())
-            .is_some_and(|prediction| prediction.level.rests_on_profile());
+        let rests_on_profile = timing == ConsentLevel::Individual
+            && prediction.is_some_and(|prediction| prediction.level.rests_on_profile());
         Self {
             decided_at_ns: question.now.as_nanosecond(),
             occasion: place.occasion,

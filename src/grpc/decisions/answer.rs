@@ -227,6 +227,9 @@ fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
         Reason::Fallback => format!(
             "Variant {variant} was drawn and not recorded: either the recipient's record cannot be read, or the store takes no changes at present"
         ),
+        Reason::RecipientLimit => format!(
+            "As many recipients are kept as the tenant may have: variant {variant} was drawn as for somebody unknown, and not recorded"
+        ),
         Reason::Sticky => format!("The recipient was given variant {variant} before and keeps it"),
         Reason::Shadow { agrees } => format!(
             "In shadow mode the platform sends variant {variant}; hermod would have chosen {}",
@@ -307,6 +310,7 @@ fn reason(reason: Reason) -> wire::DecisionReason {
         Reason::OnlyCandidate => wire::DecisionReason::OnlyCandidate,
         Reason::NoConsent => wire::DecisionReason::NoConsent,
         Reason::Fallback => wire::DecisionReason::Fallback,
+        Reason::RecipientLimit => wire::DecisionReason::RecipientLimit,
         Reason::Sticky => wire::DecisionReason::Sticky,
         Reason::Shadow { .. } => wire::DecisionReason::Shadow,
     }
@@ -319,6 +323,7 @@ fn reason_word(reason: Reason) -> &'static str {
         Reason::OnlyCandidate => "only_candidate",
         Reason::NoConsent => "no_consent",
         Reason::Fallback => "fallback",
+        Reason::RecipientLimit => "recipient_limit",
         Reason::Sticky => "sticky",
         Reason::Shadow { .. } => "shadow",
     }

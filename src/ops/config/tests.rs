@@ -58,7 +58,8 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
          probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
          [decision_log]\nenabled = false\nretention = \"48h\"\n\
-         [privacy]\ndefault_consent = \"none\"\nkeys_file = \"/run/keys\"\n\
+         [limits]\nrecipients_max = 9\ndecision_log_bytes_per_day_max = 1048576\n\
+         [privacy]\ndefault_consent = \"none\"\nrecipient_retention = \"1440h\"\nkeys_file = \"/run/keys\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
     )
 }

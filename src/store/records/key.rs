@@ -23,6 +23,8 @@ pub const CELLS: &[u8] = b"c";
 pub const PLANNED: &[u8] = b"p";
 /// Prefix of all recipients.
 pub const RECIPIENTS: &[u8] = b"r";
+/// Prefix of the counts of recipients.
+pub const RECIPIENT_COUNTS: &[u8] = b"n";
 /// Prefix of all hours of timelines.
 pub const TIMELINES: &[u8] = b"t";
 /// Prefix of all hours of everybody's activity.
@@ -82,6 +84,11 @@ pub fn experiment(tenant: TenantId, id: &Slug) -> Vec<u8> {
 /// All recipients of a tenant, within a partition.
 pub fn recipients_of(tenant: TenantId) -> Vec<u8> {
     tenant_key(RECIPIENTS, tenant)
+}
+
+/// How many recipients a tenant has, within a partition.
+pub fn recipient_count(tenant: TenantId) -> Vec<u8> {
+    tenant_key(RECIPIENT_COUNTS, tenant)
 }
 
 /// A recipient.

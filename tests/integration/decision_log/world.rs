@@ -3,7 +3,8 @@
 //! The same each time: all randomness has a fixed seed.
 use hermod::app::{
     Activity, App, AppKeys, AppSettings, Constraints, DecideRequest, Decided, DecisionLogSettings,
-    EventReport, NewExperiment, RecipientChange, ReplaySummary, ReplayTarget, VirtualClock,
+    EventReport, LimitSettings, NewExperiment, RecipientChange, ReplaySummary, ReplayTarget,
+    RetentionSettings, VirtualClock,
 };
 use hermod::domain::civil::Zone;
 use hermod::domain::draws::Seed;
@@ -83,6 +84,8 @@ pub async fn world(log: DecisionLogSettings) -> World {
         default_floor: 0.02,
         default_exploration_share: 0.05,
         decision_log: log,
+        limits: LimitSettings::default(),
+        retention: RetentionSettings::default(),
     };
     let opened = App::open(
         engine.clone(),

@@ -1,7 +1,7 @@
 //! One tenant's traffic of all kinds, the same each time, with all that it is answered.
 use hermod::app::{
-    Activity, AlertsRequest, App, Constraints, DecideRequest, EventReport, NewExperiment,
-    PlanRequest, PlanSubject, PredictRequest, RecipientChange,
+    Activity, AlertsRequest, App, Constraints, DecideRequest, Decided, EventReport, EventResult,
+    NewExperiment, PlanRequest, PlanSubject, PredictRequest, RecipientChange,
 };
 use hermod::domain::alert::Severity;
 use hermod::domain::civil::Zone;
@@ -28,7 +28,7 @@ pub fn slug(text: &str) -> Slug {
     Slug::parse(text).unwrap()
 }
 
-fn settings(kind: ExperimentKind) -> Settings {
+pub fn settings(kind: ExperimentKind) -> Settings {
     Settings {
         policy: Policy::default(),
         objective: Objective::Click,
@@ -92,6 +92,55 @@ impl Player {
 
     fn note(&mut self, answer: impl std::fmt::Debug) {
         self.answers.push(format!("{answer:?}"));
+    }
+
+    /// A decision about one mail that leaves now, or within a day.
+    pub async fn decide(&self, app: &App, person: &str, now: bool) -> Decided {
+        let request = DecideRequest {
+            tenant: self.tenant,
+            experiment: self.experiments[0].clone(),
+            recipient_id: person.to_owned(),
+            request_id: String::new(),
+            occasion: String::new(),
+            segment: None,
+            zone: None,
+            constraints: Constraints::default(),
+            send_at: now.then(|| app.now()),
+            eligible: Vec::new(),
+            platform: None,
+            validate_only: false,
+            full: false,
+        };
+        app.decide(&request).await.unwrap()
+    }
+
+    /// Reports one event as of now.
+    pub async fn event(&self, app: &App, token: &str, kind: EventKind) -> EventResult {
+        let event = DecisionEvent {
+            kind,
+            at: app.now(),
+            weight: HumanWeight::CERTAIN,
+            value: 0.0,
+            sentiment: Sentiment::Neutral,
+            permanent: false,
+        };
+        let token = token.to_owned();
+        self.one(app, EventReport::Decision { token, event }).await
+    }
+
+    /// Reports activity as of now.
+    pub async fn activity(&self, app: &App, person: &str) -> EventResult {
+        let activity = Activity {
+            recipient_id: person.to_owned(),
+            at: app.now(),
+            weight: HumanWeight::CERTAIN,
+        };
+        self.one(app, EventReport::Active(activity)).await
+    }
+
+    async fn one(&self, app: &App, report: EventReport) -> EventResult {
+        let results = app.report(self.tenant, vec![Ok(report)]).await.unwrap();
+        results.into_iter().next().unwrap()
     }
 
     /// Decides about so many mails, and reports what became of those and of earlier ones.
