@@ -2,6 +2,8 @@
 //!
 //! Invariant: time and randomness come from outside, and every change of one recipient with its cells is one atomic commit.
 mod alerts;
+mod backups;
+mod check;
 mod chronotypes;
 mod clock;
 mod curves;
@@ -9,6 +11,7 @@ mod decision_log;
 mod decisions;
 mod drift;
 mod error;
+mod exchange;
 mod experiments;
 mod fallback;
 mod feedback;
@@ -34,6 +37,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use alerts::{ALERTS_KEPT, AlertsRequest, Numbered};
+pub use backups::{
+    BackupSettings, BackupState, BackupStatistics, BackupView, Loader, Preparation,
+    backup_manifest, fingerprint_text, restore,
+};
+pub use check::{Checked, Checker};
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use decision_log::{
     DecisionLogSettings, Joined, LogStatistics, ReplaySummary, ReplayTarget, Replayed,
@@ -43,6 +51,7 @@ pub use decisions::{
     WouldHave, ZoneSource,
 };
 pub use error::{AppError, Kind, Violation};
+pub use exchange::{EXPORT_VERSION, ExportHeader, Exported, ImportError, Imported, export, import};
 pub use experiments::{
     ExperimentPage, FIELDS_IN_DRAFT, ListRequest, NewExperiment, SettingsChange,
 };
@@ -120,6 +129,7 @@ pub struct App {
     schedule: Schedule,
     alerts: AlertBook,
     cleaning: Cleaning,
+    backups: backups::Backups,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -160,6 +170,7 @@ impl App {
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
             cleaning: Cleaning::default(),
+            backups: backups::Backups::default(),
         };
         let report = app.load().await?;
         app.refresh();
@@ -241,6 +252,14 @@ impl App {
 /// Experiments, identity and numbers live in the first partition.
 const HOME: Partition = Partition(0);
 
+/// What a store remembers of the key that its recipients are hashed with.
+fn recipient_key_fingerprint(key: &[u8; 32]) -> [u8; 16] {
+    *blake3::keyed_hash(key, b"hermod recipient key")
+        .as_bytes()
+        .first_chunk::<16>()
+        .unwrap_or(&[0; 16])
+}
+
 /// Reads the store's identity and compares it, or writes it into a new store.
 async fn identify(
     engine: &dyn Engine,
@@ -248,10 +267,7 @@ async fn identify(
     keys: &AppKeys,
     seed: Seed,
 ) -> Result<Seed, AppError> {
-    let fingerprint = *blake3::keyed_hash(&keys.recipient, b"hermod recipient key")
-        .as_bytes()
-        .first_chunk::<16>()
-        .unwrap_or(&[0; 16]);
+    let fingerprint = recipient_key_fingerprint(&keys.recipient);
     if let Some(stored) = engine.read(HOME, key::IDENTITY).await? {
         let identity: StoreIdentity = records::decode(&stored.value)?;
         if identity.recipient_key_fingerprint != fingerprint {

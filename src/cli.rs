@@ -3,13 +3,18 @@
 //! Prints results to standard output and each error once, for people, to standard error. Exit codes: 0 done, 1 failed,
 //! 2 wrong usage or configuration. A new subcommand is its file, a `mod` line, a variant of `Command` and an arm of its `run`.
 
+mod backup;
 mod chart;
+mod check;
 mod completions;
 mod config;
 mod evaluate;
+mod export;
 mod inspect;
 mod key;
+mod repair;
 mod replay;
+mod restore;
 mod serve;
 mod setting;
 mod simulate;
@@ -30,6 +35,8 @@ const EXAMPLES: &str = "Examples:
   hermod config                                  show the configuration in effect and its origins
   hermod key new --tenant acme --scopes decide,report   an API key, and its entry for the access file
   hermod inspect recipient ann@example.org       what a stopped server's store keeps of a person, and why this hour
+  hermod backup --address http://127.0.0.1:50051 --output today.hermod-backup
+  hermod restore today.hermod-backup --data-dir /var/lib/hermod
   hermod replay --sample 1000                    logged decisions of a stopped server, made again bit for bit
   hermod evaluate headlines headlines.csv --fast lost clicks on real headline tests
   hermod simulate blast                          a campaign in virtual time
@@ -56,6 +63,12 @@ enum Command {
     Config(config::Args),
     Inspect(inspect::Args),
     Key(key::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Check(check::Args),
+    Repair(repair::Args),
+    Export(export::ExportArgs),
+    Import(export::ImportArgs),
     Replay(replay::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -101,6 +114,12 @@ impl Command {
             Self::Config(args) => config::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Key(args) => key::run(args),
+            Self::Backup(args) => backup::run(args),
+            Self::Restore(args) => restore::run(args),
+            Self::Check(args) => check::run(args),
+            Self::Repair(args) => repair::run(args),
+            Self::Export(args) => export::run_export(args),
+            Self::Import(args) => export::run_import(args),
             Self::Replay(args) => replay::run(args),
             Self::Evaluate(args) => evaluate::run(args),
             Self::Simulate(args) => simulate::run(args),

@@ -4,12 +4,14 @@
 //! Every engine passes the one suite in `conformance`; [`MemoryEngine`] is the model. What the bytes mean is left to the layers above.
 
 mod answer;
+pub mod backup;
 mod batch;
 pub mod envelope;
 mod error;
 mod memory;
 pub mod records;
 mod sled;
+mod snapshot;
 
 #[cfg(test)]
 mod conformance;
@@ -19,7 +21,8 @@ use std::sync::Arc;
 pub use answer::Answer;
 pub use error::{MergeError, StoreError};
 pub use memory::MemoryEngine;
-pub use sled::{SledEngine, SledOptions};
+pub use sled::{Salvaged, SledEngine, SledOptions, lock_directory, salvage};
+pub use snapshot::{Snapshot, SnapshotRow, SnapshotRows};
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -188,6 +191,10 @@ pub trait Engine: Send + Sync + 'static {
         partition: Partition,
         request: Scan,
     ) -> Answer<'a, Result<Rows, StoreError>>;
+
+    /// The state of all partitions at one moment, to be read out while commits go on. Blocks like [`Engine::close`]; one at a time:
+    /// unavailable for now while another is read.
+    fn snapshot<'a>(&'a self) -> Answer<'a, Result<Snapshot, StoreError>>;
 
     /// Resolves when that commit and all before it would survive a power cut; unavailable while the disk refuses.
     fn durable<'a>(&'a self, ticket: Ticket) -> Answer<'a, Result<(), StoreError>>;

@@ -26,6 +26,8 @@ pub enum MaintenanceStep {
     JudgeDrift,
     /// Cleans recipients, touches and marks of erasures that are past their time.
     Clean,
+    /// Removes backups that are past their time.
+    ExpireBackups,
 }
 
 /// What one round of maintenance did.
@@ -47,7 +49,7 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fold,
         Self::PruneDecisionLog,
         Self::Oversee,
@@ -55,6 +57,7 @@ impl MaintenanceStep {
         Self::Chronotypes,
         Self::JudgeDrift,
         Self::Clean,
+        Self::ExpireBackups,
     ];
 
     /// Its name, for logs and metrics.
@@ -67,6 +70,7 @@ impl MaintenanceStep {
             Self::Chronotypes => "chronotypes",
             Self::JudgeDrift => "judge_drift",
             Self::Clean => "clean",
+            Self::ExpireBackups => "expire_backups",
         }
     }
 
@@ -78,7 +82,7 @@ impl MaintenanceStep {
             Self::Oversee | Self::Clean => 5_000,
             Self::CheckFallbacks => 60_000,
             Self::Chronotypes => 24 * 3_600_000,
-            Self::JudgeDrift => 60_000,
+            Self::JudgeDrift | Self::ExpireBackups => 60_000,
         }
     }
 }
@@ -129,6 +133,10 @@ impl App {
             MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
             MaintenanceStep::JudgeDrift => self.judge_drift().await.map(|_| ()),
             MaintenanceStep::Clean => self.clean().await,
+            MaintenanceStep::ExpireBackups => {
+                self.expire_backups();
+                Ok(())
+            }
         }
     }
 }

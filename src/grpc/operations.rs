@@ -1,4 +1,6 @@
-//! OperationsService: alerts, and counts of everything.
+//! OperationsService: alerts, counts of everything, and backups.
+mod backups;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ struct Watch {
 #[tonic::async_trait]
 impl OperationsService for Services {
     type WatchAlertsStream = AlertStream;
+    type BackupStream = backups::BackupStream;
 
     async fn list_alerts(
         &self,
@@ -74,6 +77,38 @@ impl OperationsService for Services {
             watch,
             |watch| async move { watch.next().await },
         ))))
+    }
+
+    async fn backup(
+        &self,
+        request: Request<wire::BackupRequest>,
+    ) -> Result<Response<backups::BackupStream>, Status> {
+        let download = backups::Download::begin(self, request.into_inner()).map_err(status)?;
+        Ok(Response::new(download.stream()))
+    }
+
+    async fn list_backups(
+        &self,
+        request: Request<wire::ListBackupsRequest>,
+    ) -> Result<Response<wire::ListBackupsResponse>, Status> {
+        let wire::ListBackupsRequest {} = request.into_inner();
+        Ok(Response::new(wire::ListBackupsResponse {
+            backups: self
+                .app
+                .backups()
+                .into_iter()
+                .map(backups::wire_of)
+                .collect(),
+        }))
+    }
+
+    async fn delete_backup(
+        &self,
+        request: Request<wire::DeleteBackupRequest>,
+    ) -> Result<Response<wire::DeleteBackupResponse>, Status> {
+        let name = backups::name_of(request.into_inner()).map_err(status)?;
+        self.app.delete_backup(&name).map_err(status)?;
+        Ok(Response::new(wire::DeleteBackupResponse {}))
     }
 
     async fn get_statistics(

@@ -11,13 +11,17 @@ use rand::rngs::SysRng;
 
 use super::config::{Config, Consent, Engine as EngineChoice};
 use super::secrets::{Keys, KeysError};
-use crate::app::{App, AppError, AppKeys, AppSettings, Clock, LoadReport};
+use crate::app::{App, AppError, AppKeys, AppSettings, BackupSettings, Clock, LoadReport};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
 use crate::domain::token::{TokenKey, TokenKeys};
+use crate::store::backup::shelf::Shelf;
 use crate::store::records::MergeRecords;
-use crate::store::{Engine, MemoryEngine, SledEngine, SledOptions, StoreError};
+use crate::store::{
+    Engine, MemoryEngine, Salvaged, SledEngine, SledOptions, SnapshotRow, StoreError,
+    lock_directory, salvage,
+};
 
 /// Why the use cases could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +134,50 @@ pub fn app_settings(config: &Config) -> AppSettings {
     }
 }
 
+/// Where a server keeps its backups; nowhere if it keeps nothing else either.
+pub fn backup_settings(config: &Config) -> Option<BackupSettings> {
+    let path = match (&config.backup.path, config.store.engine) {
+        (Some(path), _) => path.clone(),
+        (None, EngineChoice::Sled) => config.store.path.join("backups"),
+        (None, EngineChoice::Memory) => return None,
+    };
+    Some(BackupSettings {
+        shelf: Shelf::open(path),
+        retention_ms: i64::try_from(config.backup.retention.get().as_millis()).unwrap_or(i64::MAX),
+    })
+}
+
+/// Creates or opens a store on disk at a path, with so many partitions if it is new.
+///
+/// # Errors
+/// As [`SledEngine::open`].
+pub fn open_store_at(path: PathBuf, partitions: u16) -> Result<Arc<dyn Engine>, StoreError> {
+    let options = SledOptions {
+        partitions,
+        ..SledOptions::new(path)
+    };
+    Ok(Arc::new(SledEngine::open(options, Arc::new(MergeRecords))?))
+}
+
+/// Reads what can still be read from a copy of a damaged store's directory.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_store(
+    copy: &std::path::Path,
+    take: impl FnMut(SnapshotRow) -> Result<(), StoreError>,
+) -> Result<Salvaged, StoreError> {
+    salvage(copy, take)
+}
+
+/// Holds the store's directory against anybody else's opening it, until the answer is dropped.
+///
+/// # Errors
+/// It is in use, or cannot be locked.
+pub fn lock_store(config: &Config) -> Result<std::fs::File, StoreError> {
+    lock_directory(&store_path(config))
+}
+
 /// The seed for a new store: the configured one or a random one. An existing store keeps its own.
 ///
 /// # Errors
@@ -155,6 +203,10 @@ pub async fn open_app(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, 
     let engine = open_engine(config)?;
     let settings = app_settings(config);
     let (app, report) = App::open(Arc::clone(&engine), clock, keys, seed, settings).await?;
+    let app = match backup_settings(config) {
+        Some(settings) => app.with_backups(settings),
+        None => app,
+    };
     Ok(Opened {
         app,
         engine,

@@ -6,6 +6,7 @@
 
 mod audit;
 mod auth;
+mod backup;
 mod decision_log;
 mod decisions;
 mod exposure;
@@ -29,6 +30,7 @@ use serde::Serialize;
 
 pub use audit::AuditConfig;
 pub use auth::AuthConfig;
+pub use backup::BackupConfig;
 pub use decision_log::DecisionLogConfig;
 pub use decisions::DecisionsConfig;
 pub use limits::LimitsConfig;
@@ -65,6 +67,8 @@ pub struct Config {
     pub decision_log: DecisionLogConfig,
     /// What one tenant can make the server keep.
     pub limits: LimitsConfig,
+    /// Where backups of the running server are kept, and how long.
+    pub backup: BackupConfig,
     /// What may be learned about a recipient, and the keys file.
     pub privacy: PrivacyConfig,
     /// What is logged, and in which form.
@@ -100,6 +104,7 @@ impl Config {
             decisions: DecisionsConfig::read(&mut reader),
             decision_log: DecisionLogConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
+            backup: BackupConfig::read(&mut reader),
             privacy: PrivacyConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
         };

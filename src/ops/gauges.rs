@@ -36,6 +36,13 @@ pub fn record(app: &App) {
     metrics::gauge!("hermod_decision_log_oldest_age_seconds").set(age_ms as f64 / 1_000.0);
     metrics::gauge!("hermod_recipients").set(app.recipients_kept_in_all() as f64);
     record_retention(app);
+    let backups = app.backup_statistics();
+    let seconds = backups
+        .last_at_ms
+        .map_or(0.0, |at_ms| at_ms as f64 / 1_000.0);
+    metrics::gauge!("hermod_backup_last_timestamp_seconds").set(seconds);
+    metrics::gauge!("hermod_backup_last_bytes").set(backups.last_bytes as f64);
+    metrics::counter!("hermod_backup_failures_total").absolute(backups.failures);
     metrics::gauge!("hermod_store_healthy").set(f64::from(u8::from(app.health().is_ok())));
 }
 

@@ -131,6 +131,17 @@ pub const METRICS: &[MetricDescription] = &[
         &[],
         "1 while the store can be written, 0 while it cannot.",
     ),
+    gauge(
+        "hermod_backup_last_timestamp_seconds",
+        &[],
+        "Moment of the newest backup kept by the server, seconds since 1970; 0 when there is none.",
+    ),
+    gauge("hermod_backup_last_bytes", &[], "Size of that backup."),
+    counter(
+        "hermod_backup_failures_total",
+        &[],
+        "Backups that could not be written since the start.",
+    ),
     counter(
         "hermod_decision_log_entries_total",
         &[],

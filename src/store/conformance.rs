@@ -5,6 +5,7 @@
 mod bounds;
 mod concurrency;
 mod model;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -103,7 +104,7 @@ fn version(engine: &dyn Engine, key: &str) -> Version {
 
 /// Runs the suite; `open` gives an empty engine of at least four partitions each time, and what has to outlive it.
 pub(super) fn conforms<E: Engine, G>(open: impl Fn() -> (E, G)) {
-    let suite: [fn(&dyn Engine); 13] = [
+    let suite: [fn(&dyn Engine); 15] = [
         versions_rise_and_never_repeat,
         a_conflict_changes_nothing_and_names_the_key,
         merges_add_and_an_empty_sum_is_deleted,
@@ -117,6 +118,8 @@ pub(super) fn conforms<E: Engine, G>(open: impl Fn() -> (E, G)) {
         concurrency::concurrent_merges_are_exact,
         concurrency::concurrent_optimistic_puts_are_exact,
         concurrency::batches_are_seen_wholly_or_not_at_all,
+        snapshot::a_snapshot_under_load_equals_the_model_at_its_moment,
+        snapshot::a_snapshot_holds_still_and_lets_go,
     ];
     for part in suite {
         let (engine, guard) = open();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::batch::{Resolved, check_limits, resolve};
 use super::{
     Answer, Batch, Bytes, Engine, EngineStatistics, Merge, Outcome, Partition, Rows, SCAN_ROWS_MAX,
-    Scan, StoreError, Stored, Ticket,
+    Scan, Snapshot, SnapshotRow, SnapshotRows, StoreError, Stored, Ticket,
 };
 
 #[derive(Default)]
@@ -90,6 +90,41 @@ impl MemoryEngine {
     }
 }
 
+/// A copy of all shelves.
+struct Copied(std::vec::IntoIter<(Partition, BTreeMap<Bytes, Stored>)>);
+
+impl SnapshotRows for Copied {
+    fn next_rows(&mut self) -> Result<Vec<SnapshotRow>, StoreError> {
+        let shelf = self.0.find(|(_, records)| !records.is_empty());
+        Ok(shelf.map_or_else(Vec::new, |(partition, records)| {
+            let row = |(key, stored)| SnapshotRow {
+                partition,
+                key,
+                stored,
+            };
+            records.into_iter().map(row).collect()
+        }))
+    }
+}
+
+impl MemoryEngine {
+    fn copy(&self) -> Result<Snapshot, StoreError> {
+        let shelves = (0..self.partitions())
+            .map(|partition| self.shelf(Partition(partition)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let started = std::time::Instant::now();
+        let copies: Vec<_> = (0..)
+            .map(Partition)
+            .zip(shelves.iter().map(|shelf| shelf.records.clone()))
+            .collect();
+        Ok(Snapshot {
+            sequences: shelves.iter().map(|shelf| shelf.sequence).collect(),
+            held_up_seconds: started.elapsed().as_secs_f64(),
+            rows: Box::new(Copied(copies.into_iter())),
+        })
+    }
+}
+
 impl Shelf {
     fn set(&mut self, key: Bytes, value: Option<Bytes>) {
         let key_bytes = key.len() as u64;
@@ -152,6 +187,10 @@ impl Engine for MemoryEngine {
         request: Scan,
     ) -> Answer<'a, Result<Rows, StoreError>> {
         Answer::ready(self.page(partition, &request))
+    }
+
+    fn snapshot<'a>(&'a self) -> Answer<'a, Result<Snapshot, StoreError>> {
+        Answer::ready(self.copy())
     }
 
     fn durable<'a>(&'a self, _ticket: Ticket) -> Answer<'a, Result<(), StoreError>> {

@@ -22,6 +22,7 @@ use crate::domain::timeline::HourCounts;
 
 mod earlier;
 pub mod key;
+pub mod kinds;
 
 /// A record that the store keeps: its kind, format version and codec.
 pub trait Record: Serialize + DeserializeOwned {

@@ -9,16 +9,22 @@ mod counts;
 mod disk;
 mod folder;
 mod journal;
+mod mark;
 mod meta;
 mod overlay;
 mod queue;
 mod records;
+mod salvage;
 mod scan;
 mod shared;
+mod snapshot;
 mod space;
 
 #[cfg(test)]
 mod tests;
+
+pub use self::disk::lock as lock_directory;
+pub use self::salvage::{Salvaged, salvage};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +40,7 @@ use self::shared::{Opened, Shared};
 use super::batch::{Effect, Resolved, check_limits, resolve};
 use super::{
     Answer, Batch, Engine, EngineStatistics, Merge, Outcome, PARTITIONS_DEFAULT, Partition, Rows,
-    Scan, StoreError, Stored, Ticket,
+    Scan, Snapshot, StoreError, Stored, Ticket,
 };
 
 /// Where and how large a store on disk is.
@@ -106,6 +112,7 @@ impl SledEngine {
     }
 
     fn stop(&self) {
+        self.shared.give_up_cut();
         self.shared.queue.stop();
         self.shared.fold_signal.stop();
         let threads =
@@ -183,6 +190,7 @@ impl SledEngine {
             return Ok(());
         }
         self.shared.queue.close();
+        self.shared.give_up_cut();
         self.flush().await?;
         folder::pass(&self.shared)?;
         self.shared.with_disk(|disk| self.shared.sync(disk))?;
@@ -228,6 +236,7 @@ fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         &mut overlays,
         &counts,
     )?;
+    mark::compare(&options.directory, next_row)?;
     Ok(Opened {
         lock,
         disk,
@@ -336,6 +345,11 @@ impl Engine for SledEngine {
         request: Scan,
     ) -> Answer<'a, Result<Rows, StoreError>> {
         Answer::ready(scan::page(&self.shared, partition, &request))
+    }
+
+    /// Folds on the calling thread first: call it where blocking does no harm.
+    fn snapshot<'a>(&'a self) -> Answer<'a, Result<Snapshot, StoreError>> {
+        Answer::ready(snapshot::take(&self.shared))
     }
 
     fn durable<'a>(&'a self, ticket: Ticket) -> Answer<'a, Result<(), StoreError>> {

@@ -7,6 +7,7 @@ mod refusal;
 mod server;
 
 mod acknowledgements;
+mod api_backup;
 mod api_capacity;
 mod api_decisions;
 mod api_erasure;

@@ -72,6 +72,15 @@ const fn admin(path: &'static str, subject: ReadSubject) -> Method {
     }
 }
 
+/// A request about the whole store, every tenant's data.
+const fn operator(path: &'static str) -> Method {
+    Method {
+        path,
+        scope: Scope::Operator,
+        subject: Some(|_| Some(Subject::Whole)),
+    }
+}
+
 /// An administrative request that names an experiment in `name`.
 macro_rules! experiment {
     ($path:literal, $request:ident) => {
@@ -136,6 +145,9 @@ pub const METHODS: &[Method] = &[
     row("OperationsService/ListAlerts", Scope::Read),
     row("OperationsService/WatchAlerts", Scope::Read),
     row("OperationsService/GetStatistics", Scope::Read),
+    operator("OperationsService/Backup"),
+    operator("OperationsService/ListBackups"),
+    operator("OperationsService/DeleteBackup"),
 ];
 
 fn created(bytes: &[u8]) -> Option<Subject> {

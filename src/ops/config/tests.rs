@@ -60,6 +60,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          [decision_log]\nenabled = false\nretention = \"48h\"\n\
          [limits]\nrecipients_max = 9\ndecision_log_bytes_per_day_max = 1048576\n\
          [privacy]\ndefault_consent = \"none\"\nrecipient_retention = \"1440h\"\nkeys_file = \"/run/keys\"\n\
+         [backup]\npath = \"/b\"\nretention = \"2h\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
     )
 }

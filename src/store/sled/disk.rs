@@ -215,7 +215,10 @@ pub(super) fn probe(directory: &Path) -> Result<(), StoreError> {
 }
 
 /// Locks the directory against a second opening, until the file is dropped.
-pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
+///
+/// # Errors
+/// Another process holds it, or the file system refuses.
+pub fn lock(directory: &Path) -> Result<File, StoreError> {
     fs::create_dir_all(directory).map_err(|error| unusable(directory, &error))?;
     let path = directory.join("lock");
     let file = File::options()

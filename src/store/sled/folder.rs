@@ -89,11 +89,18 @@ fn write(
         .iter()
         .flat_map(|snapshot| snapshot.entries.chunks(CHUNK))
     {
-        same_disk(&|disk| {
-            disk.records
-                .fold(chunk)
-                .map(|grown| shared.counts.keys_grown(grown))
-        })?;
+        let fold = || {
+            same_disk(&|disk| {
+                disk.records
+                    .fold(chunk)
+                    .map(|grown| shared.counts.keys_grown(grown))
+            })
+        };
+        let cut = shared.cut_slot().clone();
+        match cut {
+            Some(cut) => cut.fold(shared, chunk, fold)?,
+            None => fold()?,
+        }
     }
     same_disk(&|disk| shared.sync(disk))?;
     let folded = Folded {

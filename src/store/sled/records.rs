@@ -65,9 +65,12 @@ impl Records {
     ) -> impl Iterator<Item = Result<(Vec<u8>, Stored), StoreError>> {
         // A longer key of 0xFF alone than any may be lies behind every key of the partition.
         let to = row_key(partition, &[0xFF; KEY_BYTES_MAX + 1]);
-        let mut rows = self
-            .rows
-            .range((from.map(|key| row_key(partition, key)), Bound::Excluded(to)));
+        let from = match from {
+            // The first key of the partition, not of the tree.
+            Bound::Unbounded => Bound::Included(row_key(partition, &[])),
+            bound => bound.map(|key| row_key(partition, key)),
+        };
+        let mut rows = self.rows.range((from, Bound::Excluded(to)));
         let next = move || guarded(|| rows.next().transpose()).transpose();
         std::iter::from_fn(next).filter_map(move |row| self.listed(partition, row).transpose())
     }

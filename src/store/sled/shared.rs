@@ -1,6 +1,7 @@
 //! What the callers, the committer and the folder share: overlays, queue, disk, progress.
 //!
-//! Invariant: locks are taken in the order folding, partition, queue or disk; the committer holds the disk exclusively only while it holds none other.
+//! Invariant: locks are taken in the order folding, cut, partition (several: ascending), queue or disk; the committer holds the disk exclusively
+//! only while it holds none other.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +13,10 @@ use tokio::sync::watch;
 use super::SledOptions;
 use super::counts::Counts;
 use super::disk::Disk;
+use super::mark::Mark;
 use super::overlay::Overlay;
 use super::queue::Queue;
+use super::snapshot::Cut;
 use super::space::Reserve;
 use crate::store::{Answer, Merge, StoreError, Ticket};
 
@@ -74,7 +77,9 @@ pub(super) struct Shared {
     pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
+    cut: Mutex<Option<Arc<Cut>>>,
     next_row: AtomicU64,
+    mark: Mark,
     progress: watch::Sender<Progress>,
     disk: RwLock<Option<Disk>>,
     lock: Mutex<Option<File>>,
@@ -95,6 +100,7 @@ impl Shared {
     pub(super) fn new(options: SledOptions, merge: Arc<dyn Merge>, opened: Opened) -> Self {
         Shared {
             reserve: Reserve::new(&options.directory, options.free_bytes_min),
+            mark: Mark::open(&options.directory),
             options,
             merge,
             queue: Queue::default(),
@@ -102,6 +108,7 @@ impl Shared {
             counts: opened.counts,
             overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
+            cut: Mutex::new(None),
             next_row: AtomicU64::new(opened.next_row),
             progress: watch::Sender::new(Progress::default()),
             disk: RwLock::new(Some(opened.disk)),
@@ -130,6 +137,27 @@ impl Shared {
     /// Keeps other folding passes out.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The snapshot being read, if there is one.
+    pub(super) fn cut_slot(&self) -> MutexGuard<'_, Option<Arc<Cut>>> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a snapshot that its reader has let go of.
+    pub(super) fn end_cut(&self, cut: &Arc<Cut>) {
+        let mut slot = self.cut_slot();
+        if slot.as_ref().is_some_and(|held| Arc::ptr_eq(held, cut)) {
+            *slot = None;
+        }
+    }
+
+    /// Ends the snapshot being read, so that nothing waits for its reader.
+    pub(super) fn give_up_cut(&self) {
+        let cut = self.cut_slot().clone();
+        if let Some(cut) = cut {
+            cut.give_up(StoreError::lasting("it was closed"));
+        }
     }
 
     /// Works on the disk, if it is open.
@@ -191,6 +219,7 @@ impl Shared {
     /// Everything up to the ticket is durable, and any failure is over.
     pub(super) fn advance(&self, ticket: Ticket, next_row: u64) {
         self.set_next_row(next_row);
+        self.mark.write(next_row);
         self.progress.send_modify(|progress| {
             progress.durable = progress.durable.max(ticket.0);
             progress.failure = None;

@@ -13,7 +13,7 @@ use crate::lab::streams::Stream;
 use crate::store::records::MergeRecords;
 use crate::store::{
     Answer, Batch, Change, Engine, EngineStatistics, MemoryEngine, Outcome, Partition, Rows, Scan,
-    StoreError, Stored, Ticket,
+    Snapshot, StoreError, Stored, Ticket,
 };
 
 /// How often an operation goes wrong, and how long it takes.
@@ -288,6 +288,10 @@ impl Engine for FaultyEngine {
             turns.await;
             self.flush_to(None)
         })
+    }
+
+    fn snapshot<'a>(&'a self) -> Answer<'a, Result<Snapshot, StoreError>> {
+        self.memory.snapshot()
     }
 
     fn health(&self) -> Result<(), StoreError> {

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::{
-    App, AppError, AppKeys, AppSettings, Clock, DecisionLogSettings, NewExperiment, ReportOutcome,
-    VirtualClock,
+    App, AppError, AppKeys, AppSettings, Clock, DecisionLogSettings, LimitSettings, NewExperiment,
+    ReportOutcome, RetentionSettings, VirtualClock,
 };
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
@@ -352,6 +352,8 @@ fn settings(seed: u64) -> AppSettings {
             enabled: seed.is_multiple_of(2),
             ..DecisionLogSettings::default()
         },
+        limits: LimitSettings::default(),
+        retention: RetentionSettings::default(),
     }
 }
 
