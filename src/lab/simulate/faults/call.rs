@@ -198,9 +198,20 @@ impl Call {
                     .await?;
                 Ok(Came::Done)
             }
+            other => other.manage(app).await,
+        }
+    }
+
+    /// Makes a call that is no decision and no event.
+    async fn manage(self, app: &App) -> Result<Came, AppError> {
+        let tenant = TenantId::DEFAULT;
+        match self {
+            Self::Decide { .. }
+            | Self::Report(_)
+            | Self::Reclassify { .. }
+            | Self::Active { .. } => {}
             Self::Erase(person) => {
                 app.erase_recipient(tenant, &person_id(person)).await?;
-                Ok(Came::Done)
             }
             Self::Consent { person, level } => {
                 let change = RecipientChange {
@@ -210,7 +221,6 @@ impl Call {
                 };
                 app.update_recipient(tenant, &person_id(person), &change)
                     .await?;
-                Ok(Came::Done)
             }
             Self::Move {
                 experiment,
@@ -224,13 +234,12 @@ impl Call {
                 };
                 app.move_variant(tenant, &id, PAUSED, to, "on purpose")
                     .await?;
-                Ok(Came::Done)
             }
             Self::Maintain => {
                 app.maintain().await;
-                Ok(Came::Done)
             }
         }
+        Ok(Came::Done)
     }
 
     /// Whose record it takes data out of, if it does.
