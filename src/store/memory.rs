@@ -109,10 +109,10 @@ impl SnapshotRows for Copied {
 
 impl MemoryEngine {
     fn copy(&self) -> Result<Snapshot, StoreError> {
+        let started = std::time::Instant::now();
         let shelves = (0..self.partitions())
             .map(|partition| self.shelf(Partition(partition)))
             .collect::<Result<Vec<_>, _>>()?;
-        let started = std::time::Instant::now();
         let copies: Vec<_> = (0..)
             .map(Partition)
             .zip(shelves.iter().map(|shelf| shelf.records.clone()))

@@ -11,6 +11,8 @@ use crate::store::{Change, Engine, Partition, Snapshot, StoreError, Version};
 /// Keys of one writer.
 const KEYS: u64 = 300;
 const SNAPSHOTS: usize = 6;
+/// Steps after which a writer waits for the disk, as servers do; a writer that never waits would starve everybody else of its partition.
+const FLUSHED_STEPS: u64 = 32;
 
 type Rows = BTreeMap<(u16, Vec<u8>), (Version, Vec<u8>)>;
 
@@ -73,6 +75,7 @@ fn write_pairs(engine: &dyn Engine, done: &AtomicBool) {
         for partition in [2, 3] {
             commit(engine, Partition(partition), vec![add("pairs", 1)]).unwrap();
         }
+        engine.flush().wait().unwrap();
     }
 }
 
@@ -86,6 +89,9 @@ pub(super) fn a_snapshot_under_load_equals_the_model_at_its_moment(engine: &dyn 
                 while !done.load(Ordering::Acquire) {
                     commit(engine, Partition(partition), vec![step(partition, number)]).unwrap();
                     number += 1;
+                    if number.is_multiple_of(FLUSHED_STEPS) {
+                        engine.flush().wait().unwrap();
+                    }
                 }
             });
         }

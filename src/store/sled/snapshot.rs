@@ -83,10 +83,10 @@ pub(super) fn take(shared: &Arc<Shared>) -> Result<Snapshot, StoreError> {
 
 /// Copies the overlays while all partitions are held still: a commit has its ticket and is in its overlay under one such hold.
 fn freeze(shared: &Shared, generation: u64) -> Result<(Arc<Cut>, Duration), StoreError> {
+    let started = Instant::now();
     let overlays = (0..shared.partitions())
         .map(|partition| shared.overlay(partition))
         .collect::<Result<Vec<_>, _>>()?;
-    let started = Instant::now();
     let cut = Cut {
         generation,
         sequences: overlays.iter().map(|overlay| overlay.sequence).collect(),

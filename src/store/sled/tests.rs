@@ -186,6 +186,8 @@ fn a_large_commit_whose_end_is_missing_never_happened() {
         assert!(journal.len() >= 4);
         journal.pop_max().unwrap();
         database.flush().unwrap();
+        // The mark follows the end of a group, so a stop before that end finds an older one.
+        std::fs::remove_file(options.directory.join("mark")).unwrap();
     }
     for _ in 0..2 {
         let engine = open(&options);
