@@ -88,7 +88,7 @@ pub(super) fn push_row(block: &mut Vec<u8>, row: &SnapshotRow) -> io::Result<()>
 }
 
 /// Takes the next row off a block; `None` when the block does not read as rows.
-pub(super) fn next_row<'a>(rest: &'a [u8]) -> Option<(SnapshotRow, &'a [u8])> {
+pub(super) fn next_row(rest: &[u8]) -> Option<(SnapshotRow, &[u8])> {
     let (partition, rest) = rest.split_first_chunk::<2>()?;
     let (version, rest) = rest.split_first_chunk::<8>()?;
     let (key_bytes, rest) = rest.split_first_chunk::<2>()?;
