@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::app::{AppKeys, AppSettings, Clock as _, DecisionLogSettings, VirtualClock};
+use crate::app::{
+    AppKeys, AppSettings, Clock as _, DecisionLogSettings, LimitSettings, RetentionSettings,
+    VirtualClock,
+};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
@@ -37,6 +40,8 @@ fn open(directory: &std::path::Path) -> (App, Arc<VirtualClock>, Arc<dyn Engine>
             enabled: true,
             retention_ms: DAY_MS,
         },
+        limits: LimitSettings::default(),
+        retention: RetentionSettings::default(),
     };
     let opening = App::open(
         engine.clone(),
