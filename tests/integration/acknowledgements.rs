@@ -15,7 +15,7 @@ use hermod::ops::config::Config;
 use hermod::store::records::MergeRecords;
 use hermod::store::{
     Answer, Batch, Engine, EngineStatistics, MemoryEngine, Outcome, Partition, Rows, Scan,
-    StoreError, Stored, Ticket,
+    Snapshot, StoreError, Stored, Ticket,
 };
 use tokio::sync::watch;
 
@@ -67,6 +67,10 @@ impl Engine for Held {
         request: Scan,
     ) -> Answer<'a, Result<Rows, StoreError>> {
         self.inner.scan(partition, request)
+    }
+
+    fn snapshot<'a>(&'a self) -> Answer<'a, Result<Snapshot, StoreError>> {
+        self.inner.snapshot()
     }
 
     fn durable<'a>(&'a self, ticket: Ticket) -> Answer<'a, Result<(), StoreError>> {

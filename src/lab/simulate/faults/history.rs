@@ -14,7 +14,7 @@ use crate::app::{
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::event::EventKind;
-use crate::domain::experiment::{Objective, Settings, TrialOn};
+use crate::domain::experiment::{Guardrails, Objective, Settings, TrialOn};
 use crate::domain::name::{Slug, TenantId};
 use crate::domain::recipient::ConsentLevel;
 use crate::domain::token::{TokenKey, TokenKeys};
@@ -216,6 +216,7 @@ impl<'a> History<'a> {
                 4..24 => self.move_clock(),
                 24..60 => incarnation.app.refresh(),
                 60..300 if crew.len() < CREW_MAX => {
+                    self.advance(SignedDuration::from_millis(1));
                     let scene = Scene {
                         held: &self.witness.held,
                         told: &self.witness.told,
@@ -269,9 +270,12 @@ impl<'a> History<'a> {
         } else {
             self.luck.below(360) as i64
         };
+        self.advance(SignedDuration::from_mins(minutes));
+    }
+
+    fn advance(&self, by: SignedDuration) {
         let now = self.clock.now();
-        let then = now.checked_add(SignedDuration::from_mins(minutes));
-        self.clock.set(then.unwrap_or(now));
+        self.clock.set(now.checked_add(by).unwrap_or(now));
     }
 
     /// Nothing decided before an acknowledged erasure may count any more.
@@ -313,9 +317,7 @@ impl<'a> History<'a> {
         }
         self.look_for_erased(&app)?;
         // Beyond every planned mail, whatever way the clock went.
-        let last = SignedDuration::from_hours(14 * 24);
-        let now = self.clock.now();
-        self.clock.set(now.checked_add(last).unwrap_or(now));
+        self.advance(SignedDuration::from_hours(14 * 24));
         app.refresh();
         for wrong in audit(engine.as_ref(), &app, EXPERIMENTS)? {
             self.witness.violated(wrong);
@@ -364,6 +366,13 @@ fn experiment_of(experiment: usize) -> Result<NewExperiment, LabError> {
         holdout_share: 0.2,
         exploration_share: 0.1,
         daypart_start_hours: vec![6, 18],
+        // A quarantined variant would be answered anew; harm is counted all the same.
+        guardrails: Guardrails {
+            complaint_rate_max: 1.0,
+            unsubscribe_rate_max: 1.0,
+            bounce_rate_max: 1.0,
+            negative_reply_rate_max: 1.0,
+        },
         ..campaign_settings(Objective::Click, 1_000)
     };
     Ok(NewExperiment {

@@ -89,7 +89,7 @@ fn a_mistake_refuses_the_file_and_is_named_without_quoting_it() {
             )),
             "id of key number 1",
         ),
-        (file(&format!("[[key]]\ntoken = \"{planted}\"\n")), "line 4"),
+        (file(&format!("[[key]]\ntoken = \"{planted}\"\n")), "line 5"),
         (file(&format!("planted {planted}")), "line 4"),
         (
             key("tenant = \"other\"\nscopes = [\"read\"]\n"),
