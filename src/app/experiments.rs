@@ -178,7 +178,7 @@ impl App {
         .await
     }
 
-    /// Adds a variant; a fixed policy gives it no share until its weights are updated.
+    /// Adds a variant; a fixed policy gives it no share until its weights are updated. The same variant again changes nothing: it is a retry.
     pub async fn add_variant(
         &self,
         tenant: TenantId,
@@ -186,6 +186,11 @@ impl App {
         variant: (Slug, String),
     ) -> Result<Arc<Experiment>, AppError> {
         self.change_experiment(tenant, id, None, |experiment, now| {
+            let is_same =
+                |known: &Variant| known.id == variant.0 && known.display_name == variant.1;
+            if experiment.variants.iter().any(is_same) {
+                return Ok(());
+            }
             experiment.add_variant(new_variant(&variant, now))?;
             if let Policy::Fixed { weights } = &mut experiment.settings.policy {
                 weights.resize(experiment.variants.len(), 0.0);

@@ -108,13 +108,14 @@ pub enum TouchState {
 /// Looks for the touch of a token.
 pub fn touch_state(recipient: &Recipient, token: &DecisionToken, now: Timestamp) -> TouchState {
     let decided_at_ms = token.decided_at.as_millisecond();
-    if recipient
-        .touches
-        .iter()
-        .any(|touch| touch.decision == token.decision)
-    {
+    let is_erased = recipient.erased_at_ms >= decided_at_ms;
+    // A decision made anew after an erasure has the same fingerprint as the one that was erased, but not its time.
+    let is_present = |touch: &Touch| {
+        touch.decision == token.decision && (!is_erased || touch.decided_at_ms == decided_at_ms)
+    };
+    if recipient.touches.iter().any(is_present) {
         TouchState::Present
-    } else if recipient.erased_at_ms >= decided_at_ms {
+    } else if is_erased {
         TouchState::Erased
     } else if recipient.has_forgotten(decided_at_ms)
         || token.send_at.as_millisecond().saturating_add(TOUCH_KEPT_MS) < now.as_millisecond()
