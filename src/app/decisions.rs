@@ -16,7 +16,6 @@ use crate::domain::recipient::{Answer, Basis, ConsentLevel, DoNotSend, Recipient
 use crate::domain::send_time::Segments;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::DecisionToken;
-use crate::store::StoreError;
 
 use super::decision_log::Entry;
 use super::writes::{Address, Effects, TRIES_MAX};
@@ -28,6 +27,7 @@ mod question;
 mod remember;
 mod resolve;
 mod shadow;
+mod start;
 mod touches;
 
 pub use question::{
@@ -36,24 +36,8 @@ pub use question::{
 };
 use remember::place;
 use resolve::{Resolved, no_candidate, refuse_foreign_retry, resolve};
+use start::{Standing, Start};
 use touches::{answer_of, refusal, touch_of};
-
-/// The record that a decision starts from.
-struct Start {
-    recipient: Recipient,
-    version: u64,
-    standing: Standing,
-}
-
-/// Whether an answer can be recorded, as far as the store goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Recordable,
-    /// The record is damaged.
-    Unreadable,
-    /// There is no record, and no room for one.
-    NoRoom,
-}
 
 /// One try at a decision: what is asked, of whom, on what grounds.
 struct Asked<'a> {
@@ -65,25 +49,6 @@ struct Asked<'a> {
     zone_source: ZoneSource,
     place: Place,
     now: Timestamp,
-}
-
-// === impl Start ===
-
-impl Start {
-    fn is_recordable(&self) -> bool {
-        self.standing == Standing::Recordable
-    }
-
-    /// The choice with its reason: why it is not recorded, where the store does not let it be.
-    fn own(&self, choice: Choice) -> Choice {
-        let reason = match self.standing {
-            Standing::Recordable => choice.reason,
-            Standing::Unreadable => Reason::Fallback,
-            Standing::NoRoom if choice.reason == Reason::NoConsent => choice.reason,
-            Standing::NoRoom => Reason::RecipientLimit,
-        };
-        Choice { reason, ..choice }
-    }
 }
 
 // === impl Asked ===
@@ -147,30 +112,6 @@ impl App {
             }
         }
         Err(AppError::contended())
-    }
-
-    /// A damaged record does not leave a send without an answer: it is decided as for somebody unknown, and not recorded.
-    async fn start(&self, address: Address, now: Timestamp) -> Result<Start, AppError> {
-        match self.read_recipient(address).await {
-            Ok(loaded) => Ok(Start {
-                standing: if loaded.version != 0 || self.has_room(address.tenant) {
-                    Standing::Recordable
-                } else {
-                    Standing::NoRoom
-                },
-                recipient: loaded.recipient.unwrap_or_else(|| Recipient::new(now)),
-                version: loaded.version,
-            }),
-            Err(StoreError::Corrupt { what, place }) => {
-                tracing::error!(%place, %what, "a recipient's record cannot be read; answering as for somebody unknown");
-                Ok(Start {
-                    recipient: Recipient::new(now),
-                    version: 0,
-                    standing: Standing::Unreadable,
-                })
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// One try: `None` when the record changed in between.
