@@ -3,6 +3,7 @@
 //! Invariant: at most one is being prepared; a backup is listed as ready only once its file is whole and durable. What a file looks like is
 //! left to `store::backup`. Preparing and reading block: callers give them a thread of their own.
 mod restore;
+mod view;
 
 use std::io::Read as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::store::backup::shelf::{self, Shelf, Shelved};
-use crate::store::backup::{BackupError, FORMAT, Manifest, write_snapshot};
-use crate::store::records::{self, StoreIdentity, key};
-use crate::store::{Engine, StoreError};
+use crate::store::backup::{BackupError, write_snapshot};
 
-use super::{App, AppError, HOME, Kind};
+use super::{App, AppError, Kind};
 
 pub use restore::{Loader, restore};
+pub use view::{BackupState, BackupStatistics, BackupView, backup_manifest, fingerprint_text};
 
 /// Where backups are kept, and for how long.
 #[derive(Clone, Debug)]
@@ -26,43 +26,6 @@ pub struct BackupSettings {
     pub shelf: Shelf,
     /// How long a backup is kept, milliseconds.
     pub retention_ms: i64,
-}
-
-/// How far a backup is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BackupState {
-    /// Records written so far.
-    Preparing(u64),
-    /// It can be read.
-    Ready,
-    /// It could not be written, and why.
-    Failed(String),
-}
-
-/// A backup as callers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupView {
-    /// Its name.
-    pub name: String,
-    /// How far it is.
-    pub state: BackupState,
-    /// The moment it holds, or its beginning, milliseconds since 1970.
-    pub created_at_ms: i64,
-    /// When it will be removed, milliseconds since 1970.
-    pub expires_at_ms: i64,
-    /// Size of its file; 0 before it is ready.
-    pub bytes: u64,
-}
-
-/// Counts of backups since the start, and the newest one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BackupStatistics {
-    /// The moment of the newest backup on the shelf, milliseconds since 1970.
-    pub last_at_ms: Option<i64>,
-    /// Size of that one.
-    pub last_bytes: u64,
-    /// Backups that could not be written.
-    pub failures: u64,
 }
 
 /// A backup that is about to be prepared; hand it to [`App::prepare_backup`].
@@ -367,41 +330,6 @@ impl App {
     pub fn backup_statistics(&self) -> BackupStatistics {
         self.backups.inside().statistics
     }
-}
-
-/// What a backup of this engine will say of itself.
-///
-/// # Errors
-/// The engine cannot be read.
-pub fn backup_manifest(
-    engine: &dyn Engine,
-    name: &str,
-    created_at_ms: i64,
-) -> Result<Manifest, StoreError> {
-    let identity = engine.read(HOME, key::IDENTITY).wait()?;
-    // A damaged identity is copied like every other record; only the fingerprint is then not known.
-    let fingerprint = identity
-        .and_then(|stored| records::decode::<StoreIdentity>(&stored.value).ok())
-        .map(|identity| hex(&identity.recipient_key_fingerprint))
-        .unwrap_or_default();
-    Ok(Manifest {
-        format: FORMAT,
-        name: name.to_owned(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        created_at_ms,
-        partitions: engine.partitions(),
-        sequences: Vec::new(),
-        recipient_key_fingerprint: fingerprint,
-    })
-}
-
-/// The fingerprint of a recipient key, as manifests have it.
-pub fn fingerprint_text(recipient_key: &[u8; 32]) -> String {
-    hex(&super::recipient_key_fingerprint(recipient_key))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn no_backup(name: &str) -> AppError {

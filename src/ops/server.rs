@@ -143,19 +143,7 @@ impl Server {
             self.pages(),
             until(stopped.clone()),
         ));
-        let refresh = tokio::spawn(refresh(
-            self.app.clone(),
-            self.config.decisions.refresh_interval.get(),
-            stopped.clone(),
-        ));
-        let maintenance = tokio::spawn(maintain(self.app.clone(), stopped.clone()));
-        let reload = tokio::spawn(reload(self.security.clone(), stopped.clone()));
-        let upkeep = tokio::spawn(upkeep(
-            self.app.clone(),
-            reporter.clone(),
-            self.metrics.clone(),
-            stopped,
-        ));
+        let background = self.background(&reporter, &stopped);
         tokio::select! {
             () = stop => {}
             ended = &mut grpc => flatten(ended)?,
@@ -175,13 +163,34 @@ impl Server {
         };
         let cut_off = !matches!(drained, Drained::Finished(_));
         grpc.abort();
-        for task in [refresh, maintenance, reload, upkeep] {
+        for task in background {
             task.abort();
         }
         let _ = operations.await;
         self.app.flush().await?;
         self.engine.close().await?;
         Ok(Stopped { cut_off })
+    }
+
+    /// Starts what goes on beside the calls.
+    fn background(
+        &self,
+        reporter: &tonic_health::server::HealthReporter,
+        stopped: &watch::Receiver<bool>,
+    ) -> [tokio::task::JoinHandle<()>; 4] {
+        let (app, stopped) = (|| self.app.clone(), || stopped.clone());
+        let refresh_interval = self.config.decisions.refresh_interval.get();
+        [
+            tokio::spawn(refresh(app(), refresh_interval, stopped())),
+            tokio::spawn(maintain(app(), stopped())),
+            tokio::spawn(reload(self.security.clone(), stopped())),
+            tokio::spawn(upkeep(
+                app(),
+                reporter.clone(),
+                self.metrics.clone(),
+                stopped(),
+            )),
+        ]
     }
 
     fn router(&self, stopping: watch::Receiver<bool>) -> Result<Router, ServeError> {

@@ -186,7 +186,7 @@ fn ratio(results: &Results) -> String {
 fn remaining(results: &Results) -> String {
     results.value_remaining().map_or_else(String::new, |gain| {
         format!(
-            "the best variant may still be {} better than the leader (with 5 % probability more)\n",
+            "value remaining: {} over the leader, or more with 5 % probability\n",
             per_cent(gain)
         )
     })

@@ -178,12 +178,8 @@ fn journal(
         group.extend_from_slice(stretch);
         found.journal_rows += 1;
         if place.is_last() {
-            match journal::entries(number, &group) {
-                Ok(entries) => entries
-                    .into_iter()
-                    .for_each(|entry| keep(&mut changed, folded, entry)),
-                Err(error) => lost.push(error.to_string()),
-            }
+            let kept = keep_group((number, &group), folded, &mut changed);
+            lost.extend(kept.err().map(|error| error.to_string()));
             group.clear();
         }
         Ok(None)
@@ -191,6 +187,18 @@ fn journal(
     found.lost.extend(lost);
     found.lost.extend(unread);
     Ok((changed, next))
+}
+
+/// Keeps what a whole group, by the number of its last row, says of the keys in it.
+fn keep_group(
+    (number, group): (u64, &[u8]),
+    folded: Option<&Folded>,
+    changed: &mut Changed,
+) -> Result<(), StoreError> {
+    for entry in journal::entries(number, group)? {
+        keep(changed, folded, entry);
+    }
+    Ok(())
 }
 
 fn keep(changed: &mut Changed, folded: Option<&Folded>, entry: Entry) {
