@@ -4,7 +4,9 @@
 
 use serde_json::Value;
 
-use super::{LastTenant, LastUid, NumberedTenant, Record, StoreIdentity, decode, encode};
+use super::{
+    LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity, decode, encode,
+};
 use crate::domain::alert::Alert;
 use crate::domain::arrivals::Arrivals;
 use crate::domain::cell::Cell;
@@ -73,6 +75,7 @@ kinds! {
     ShadowTally, true;
     NumberedTenant, false;
     LastTenant, false;
+    RecipientCount, true;
 }
 
 /// The kind of a stored record.

@@ -178,6 +178,10 @@ impl Witness {
         }
         let before = self.answers.get(&held.send).cloned();
         let before = before.filter(|before| before.epoch == epoch);
+        if is_repeated_by_request(sent) && self.held.contains(&held) {
+            // The same request gets its own answer again, whatever the send was answered since.
+            return;
+        }
         if let Some(before) = &before
             && before.held.id != held.id
             && before.must_hold(held.decided_at)
@@ -263,6 +267,16 @@ impl Witness {
             .map(|event| (event.told.clone(), event.is_judged))
             .collect()
     }
+}
+
+fn is_repeated_by_request(sent: &Sent) -> bool {
+    matches!(
+        sent.call,
+        Call::Decide {
+            with_request: true,
+            ..
+        }
+    )
 }
 
 fn key(told: &Told) -> (String, u32) {
