@@ -90,8 +90,9 @@ impl Meter {
         self.down.load(Ordering::SeqCst)
     }
 
-    /// Notes that something was lost, doubled or wrong.
+    /// Notes that something was lost, doubled or wrong; there is nothing to wait for then, as acknowledgements may never come again.
     pub fn violation(&self, what: String) {
+        self.due.notify_one();
         let mut violations = self
             .violations
             .lock()

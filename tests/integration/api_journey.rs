@@ -30,8 +30,6 @@ async fn clicks_move_the_results_and_the_profile_explains_itself() {
     server.app.refresh();
     let after = server.results(&name).await;
     assert_eq!(after.leader, "question");
-    let remaining = after.value_remaining;
-    assert!(remaining.is_some_and(|gain| gain < 0.05), "{remaining:?}");
     let winner = &after.variants[1];
     assert_eq!(
         (winner.successes, winner.counts.unwrap().clicked),
@@ -40,6 +38,11 @@ async fn clicks_move_the_results_and_the_profile_explains_itself() {
     assert!(winner.mean > before.variants[1].mean);
     assert!(winner.share > before.variants[1].share, "{winner:?}");
     assert!(winner.interval_low < winner.mean && winner.mean < winner.interval_high);
+    // An hour after the mails others may still turn out far better; once nearly all answers are in, hardly.
+    server.pass_hours(100);
+    server.app.refresh();
+    let settled = server.results(&name).await;
+    assert!(settled.value_remaining.is_some() && settled.value_remaining < after.value_remaining);
     server.stop().await;
 }
 

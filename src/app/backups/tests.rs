@@ -11,6 +11,7 @@ use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
 use crate::domain::token::{TokenKey, TokenKeys};
+use crate::store::Engine;
 use crate::store::backup::BackupReader;
 use crate::store::records::MergeRecords;
 use crate::store::{MemoryEngine, Scan};
