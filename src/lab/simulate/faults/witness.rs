@@ -63,6 +63,8 @@ pub struct Witness {
     /// Decisions of people who were erased later.
     pub erased: Vec<Held>,
     epochs: [u64; PEOPLE],
+    /// By person: calls under way that take data out, before or after which nobody can tell the others to be.
+    under_way: [u32; PEOPLE],
     answers: BTreeMap<Send, Answered>,
     /// In the order of acknowledgement: decision, kind, and whether it was new.
     acknowledged: Vec<((String, u32), bool, u64)>,
@@ -93,6 +95,7 @@ impl Witness {
     pub fn sent(&mut self, call: Call) -> Sent {
         if let Some(person) = call.takes_out() {
             self.epochs[person] += 1;
+            self.under_way[person] += 1;
         }
         if let Call::Report(told) = &call {
             self.told.extend(told.iter().cloned());
@@ -112,9 +115,19 @@ impl Witness {
 
     /// A call was cut off by a crash: it may have been done or not.
     pub fn cut_off(&mut self, sent: &Sent) {
+        self.taken_out(sent);
+    }
+
+    fn taken_out(&mut self, sent: &Sent) {
         if let Some(person) = sent.call.takes_out() {
             self.epochs[person] += 1;
+            self.under_way[person] -= 1;
         }
+    }
+
+    /// Whether nothing was taken out of the person's record since the call was sent.
+    fn is_settled(&self, sent: &Sent, person: usize) -> bool {
+        self.under_way[person] == 0 && sent.epochs[person] == self.epochs[person]
     }
 
     /// So many commits are left after a crash.
@@ -124,9 +137,7 @@ impl Witness {
 
     /// A call has ended, with so many commits on the disk.
     pub fn ended(&mut self, sent: &Sent, outcome: Result<Came, AppError>, commits: usize) {
-        if let Some(person) = sent.call.takes_out() {
-            self.epochs[person] += 1;
-        }
+        self.taken_out(sent);
         match outcome {
             Err(error) => self.refused(sent, &error),
             Ok(came) => {
@@ -173,7 +184,7 @@ impl Witness {
     fn decided(&mut self, sent: &Sent, held: Held, commits: usize) {
         let person = held.send.0;
         let epoch = self.epochs[person];
-        if held.id.is_empty() || sent.epochs[person] != epoch {
+        if held.id.is_empty() || !self.is_settled(sent, person) {
             return;
         }
         let before = self.answers.get(&held.send).cloned();
@@ -221,7 +232,7 @@ impl Witness {
             let person = told.held.send.0;
             let epoch = self.epochs[person];
             let outcome = match result {
-                Ok(outcome) if sent.epochs[person] == epoch => *outcome,
+                Ok(outcome) if self.is_settled(sent, person) => *outcome,
                 _ => continue,
             };
             let is_new = outcome == ReportOutcome::Counted;
