@@ -176,6 +176,7 @@ const KINDS_OF_PREFIX: &[(&[u8], &[u8])] = &[
     (key::CELLS, &[3]),
     (key::PLANNED, &[3]),
     (key::RECIPIENTS, &[4]),
+    (key::RECIPIENT_COUNTS, &[52]),
     (key::TIMELINES, &[5]),
     (key::HOURS, &[6]),
     (key::INDIVIDUALITIES, &[7]),

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod authority;
 mod binary;
+mod crossing;
 mod tls;
 
 use std::fs;

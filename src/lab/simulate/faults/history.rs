@@ -225,7 +225,7 @@ impl<'a> History<'a> {
                     };
                     let call = Call::draw(scene, &mut self.luck);
                     self.lived.calls += 1;
-                    let sent = self.witness.sent(call.clone());
+                    let sent = self.witness.sent(call.clone(), self.clock.now());
                     crew.send(sent, call.make(&incarnation.app));
                 }
                 _ => {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: only promises are checked. An answer may be forgotten by a crash until its commit is flushed, an acknowledged event never; an
 //! erasure or a change of consent that is under way makes both open until it has ended.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Sent {
     acknowledged: usize,
     /// The number of decisions held then.
     held: usize,
+    /// The time by the clock then.
+    now: Timestamp,
     /// By person: how often data had begun or ended to be taken out.
     epochs: [u64; PEOPLE],
 }
@@ -43,8 +45,6 @@ struct Answered {
 struct Acknowledged {
     told: Told,
     epoch: u64,
-    /// Whether a verdict may have changed its weight since.
-    is_judged: bool,
 }
 
 /// What is remembered of one history.
@@ -65,7 +65,10 @@ pub struct Witness {
     epochs: [u64; PEOPLE],
     /// By person: calls under way that take data out, before or after which nobody can tell the others to be.
     under_way: [u32; PEOPLE],
-    answers: BTreeMap<Send, Answered>,
+    /// By send, and whether a request id was given: the same request gets its own answer again, whatever the send was answered since.
+    answers: BTreeMap<(Send, bool), Answered>,
+    /// Events on which a verdict was sent, which may have changed their weight.
+    judged: BTreeSet<(String, u32)>,
     /// In the order of acknowledgement: decision, kind, and whether it was new.
     acknowledged: Vec<((String, u32), bool, u64)>,
     events: BTreeMap<(String, u32), Acknowledged>,
@@ -92,7 +95,7 @@ impl Witness {
     }
 
     /// A call is sent.
-    pub fn sent(&mut self, call: Call) -> Sent {
+    pub fn sent(&mut self, call: Call, now: Timestamp) -> Sent {
         if let Some(person) = call.takes_out() {
             self.epochs[person] += 1;
             self.under_way[person] += 1;
@@ -100,15 +103,14 @@ impl Witness {
         if let Call::Report(told) = &call {
             self.told.extend(told.iter().cloned());
         }
-        if let Call::Reclassify { told, .. } = &call
-            && let Some(event) = self.events.get_mut(&key(told))
-        {
-            event.is_judged = true;
+        if let Call::Reclassify { told, .. } = &call {
+            self.judged.insert(key(told));
         }
         Sent {
             call,
             acknowledged: self.acknowledged.len(),
             held: self.held.len(),
+            now,
             epochs: self.epochs,
         }
     }
@@ -165,8 +167,10 @@ impl Witness {
                     }
                     (Call::Erase(person), _) => {
                         let known = self.held.iter().take(sent.held);
-                        let of_person = known.filter(|held| held.send.0 == *person).cloned();
-                        self.erased.extend(of_person);
+                        // A decision from after, by a clock that was set back since, may have been lost in a crash: then nobody knows of it.
+                        let is_meant =
+                            |held: &&Held| held.send.0 == *person && held.decided_at <= sent.now;
+                        self.erased.extend(known.filter(is_meant).cloned());
                     }
                     _ => {}
                 }
@@ -187,12 +191,9 @@ impl Witness {
         if held.id.is_empty() || !self.is_settled(sent, person) {
             return;
         }
-        let before = self.answers.get(&held.send).cloned();
+        let place = (held.send, has_request(sent));
+        let before = self.answers.get(&place).cloned();
         let before = before.filter(|before| before.epoch == epoch);
-        if is_repeated_by_request(sent) && self.held.contains(&held) {
-            // The same request gets its own answer again, whatever the send was answered since.
-            return;
-        }
         if let Some(before) = &before
             && before.held.id != held.id
             && before.must_hold(held.decided_at)
@@ -208,7 +209,7 @@ impl Witness {
             commits,
         };
         if before.is_none_or(|before| before.held.id != held.id) {
-            self.answers.insert(held.send, answer);
+            self.answers.insert(place, answer);
         }
         self.hold(held);
     }
@@ -248,7 +249,6 @@ impl Witness {
                 let event = Acknowledged {
                     told: told.clone(),
                     epoch,
-                    is_judged: self.events.get(&key).is_some_and(|event| event.is_judged),
                 };
                 self.events.insert(key, event);
             }
@@ -275,12 +275,12 @@ impl Witness {
         let holds = |event: &&Acknowledged| event.epoch == self.epochs[event.told.held.send.0];
         let events = self.events.values().filter(holds);
         events
-            .map(|event| (event.told.clone(), event.is_judged))
+            .map(|event| (event.told.clone(), self.judged.contains(&key(&event.told))))
             .collect()
     }
 }
 
-fn is_repeated_by_request(sent: &Sent) -> bool {
+fn has_request(sent: &Sent) -> bool {
     matches!(
         sent.call,
         Call::Decide {
