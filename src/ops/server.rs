@@ -244,9 +244,14 @@ fn flatten(
     }
 }
 
+/// Ticks of which the first comes after one period: what the opening has just done need not be done again at once.
+fn from_now_on(period: Duration) -> tokio::time::Interval {
+    tokio::time::interval_at(tokio::time::Instant::now() + period, period)
+}
+
 /// Recomputes what changed, off the path of decisions.
 async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(interval);
+    let mut ticks = from_now_on(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopped.borrow() {
         ticks.tick().await;
@@ -265,7 +270,7 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
 
 /// Follows changes of the files that protect the ports.
 async fn reload(security: Arc<Security>, stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
+    let mut ticks = from_now_on(RELOAD_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopped.borrow() {
         ticks.tick().await;
