@@ -69,7 +69,7 @@ fn of_experiment(prefix: &[u8], key: &[u8]) -> Option<Value> {
         key::ALERTS => {
             parse::alert(key).map(|(tenant, number)| json!({ "tenant": tenant.0, "alert": number }))
         }
-        key::INDIVIDUALITIES | key::CHRONOTYPES => {
+        key::INDIVIDUALITIES | key::CHRONOTYPES | key::RECIPIENT_COUNTS => {
             Some(json!({ "tenant": parse::tenant(key)?.0 }))
         }
         _ => None,
