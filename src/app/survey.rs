@@ -3,23 +3,10 @@
 //! Reads page by page and changes nothing. It passes over every record, so it is for the command line, not for requests.
 use std::collections::BTreeMap;
 
-use crate::domain::alert::Alert;
-use crate::domain::arrivals::Arrivals;
-use crate::domain::cell::Cell;
-use crate::domain::decision_log::{LoggedDecision, LoggedOutcome, LoggedTable};
-use crate::domain::drift::Drift;
-use crate::domain::experiment::Experiment;
-use crate::domain::hour_activity::HourActivity;
-use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
-use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
-use crate::domain::shadow::ShadowTally;
-use crate::domain::timeline::HourCounts;
-use crate::store::records::{
-    self, LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity,
-};
-use crate::store::{Partition, StoreError, envelope};
+use crate::store::records::kinds::kind_of;
+use crate::store::records::{self, Record as _};
+use crate::store::{Partition, StoreError};
 
 use super::{App, AppError, LoadReport};
 
@@ -56,56 +43,25 @@ impl App {
 
 impl Survey {
     fn count(&mut self, value: &[u8]) -> Result<(), StoreError> {
-        let kind = envelope::open(value).map_err(|error| error.at("record"))?;
-        let name = match kind.kind {
-            StoreIdentity::KIND => checked::<StoreIdentity>(value)?,
-            Experiment::KIND => checked::<Experiment>(value)?,
-            Cell::KIND => checked::<Cell>(value)?,
-            Recipient::KIND => {
-                let recipient: Recipient = records::decode(value)?;
-                let kept = recipient.exists();
-                self.recipients += u64::from(kept);
-                self.erased += u64::from(!kept);
-                Recipient::NAME
-            }
-            Arrivals::KIND => checked::<Arrivals>(value)?,
-            HourCounts::KIND => checked::<HourCounts>(value)?,
-            HourActivity::KIND => checked::<HourActivity>(value)?,
-            Individuality::KIND => checked::<Individuality>(value)?,
-            PlannedSends::KIND => checked::<PlannedSends>(value)?,
-            Chronotypes::KIND => checked::<Chronotypes>(value)?,
-            Drift::KIND => checked::<Drift>(value)?,
-            LastUid::KIND => checked::<LastUid>(value)?,
-            NumberedTenant::KIND => checked::<NumberedTenant>(value)?,
-            LastTenant::KIND => checked::<LastTenant>(value)?,
-            RecipientCount::KIND => checked::<RecipientCount>(value)?,
-            LoggedDecision::KIND => checked::<LoggedDecision>(value)?,
-            LoggedOutcome::KIND => checked::<LoggedOutcome>(value)?,
-            LoggedTable::KIND => checked::<LoggedTable>(value)?,
-            SendTimeModel::KIND => checked::<SendTimeModel>(value)?,
-            Alert::KIND => checked::<Alert>(value)?,
-            Oversight::KIND => checked::<Oversight>(value)?,
-            ShadowTally::KIND => checked::<ShadowTally>(value)?,
-            other => {
-                return Err(StoreError::Corrupt {
-                    what: format!("a record of the unknown kind {other}"),
-                    place: "record".to_owned(),
-                });
-            }
-        };
-        *self.records.entry(name).or_default() += 1;
+        let kind = kind_of(value)?;
+        if kind.kind == Recipient::KIND {
+            let recipient: Recipient = records::decode(value)?;
+            let kept = recipient.exists();
+            self.recipients += u64::from(kept);
+            self.erased += u64::from(!kept);
+        } else {
+            kind.check(value)?;
+        }
+        *self.records.entry(kind.name).or_default() += 1;
         Ok(())
     }
-}
-
-/// The kind's name, if the record can be read.
-fn checked<R: Record>(value: &[u8]) -> Result<&'static str, StoreError> {
-    records::decode::<R>(value).map(|_| R::NAME)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::envelope;
+    use crate::store::records::LastUid;
 
     #[test]
     fn records_are_counted_by_kind_and_erased_recipients_apart() {

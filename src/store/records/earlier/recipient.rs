@@ -12,7 +12,7 @@ use crate::domain::timing::TouchTiming;
 
 /// Reads a recipient of format 1.
 pub fn recipient_v1(payload: &[u8]) -> Result<Recipient, postcard::Error> {
-    postcard::from_bytes::<RecipientV1>(payload).map(Recipient::from)
+    postcard::from_bytes::<RecipientV1<TouchV1>>(payload).map(Recipient::from)
 }
 
 /// Reads a recipient of format 2.
@@ -20,9 +20,11 @@ pub fn recipient_v2(payload: &[u8]) -> Result<Recipient, postcard::Error> {
     postcard::from_bytes::<RecipientV2>(payload).map(Recipient::from)
 }
 
-/// A recipient before opens were told apart by who did them, and touches remembered how they were timed.
+/// A recipient before opens were told apart by who did them, with the touches of its time.
+///
+/// Fields stand one behind the other in this encoding, so a later layout begins with an earlier one as it is.
 #[derive(Deserialize)]
-struct RecipientV1 {
+struct RecipientV1<T> {
     created_at_ms: i64,
     updated_at_ms: i64,
     zone: Option<String>,
@@ -31,11 +33,12 @@ struct RecipientV1 {
     suppression: Option<Suppression>,
     activity: ActivityProfile,
     active_hours: ActiveHours,
-    touches: Vec<TouchV1>,
+    touches: Vec<T>,
     forgotten_until_ms: i64,
     erased_at_ms: i64,
 }
 
+/// A touch before it remembered how it was timed.
 #[derive(Deserialize)]
 struct TouchV1 {
     decision: u64,
@@ -59,35 +62,66 @@ struct TouchV1 {
     basis: Basis,
 }
 
-impl From<RecipientV1> for Recipient {
-    fn from(old: RecipientV1) -> Self {
-        let mut opens = OpenShares::default();
-        let touches: Vec<Touch> = old.touches.into_iter().map(Touch::from).collect();
-        // What a touch adds must be there before it can be taken back.
-        for open in touches
-            .iter()
-            .filter(|touch| touch.exposure_recorded)
-            .filter_map(|touch| touch.open)
-        {
-            if let Ok(at) = Timestamp::from_millisecond(open.at_ms) {
-                opens.record(at, open.weight.get());
-            }
-        }
-        Self {
-            created_at_ms: old.created_at_ms,
-            updated_at_ms: old.updated_at_ms,
-            zone: old.zone,
-            segments: old.segments,
-            consent: old.consent,
-            suppression: old.suppression,
-            activity: old.activity,
-            active_hours: old.active_hours,
+/// A recipient before touches remembered when the conversion happened.
+#[derive(Deserialize)]
+struct RecipientV2 {
+    first: RecipientV1<TouchV2>,
+    opens: OpenShares,
+}
+
+/// A touch before it remembered when the conversion happened.
+#[derive(Deserialize)]
+struct TouchV2 {
+    first: TouchV1,
+    timing: TouchTiming,
+}
+
+impl<T> RecipientV1<T>
+where
+    Touch: From<T>,
+{
+    fn with(self, opens: impl FnOnce(&[Touch]) -> OpenShares) -> Recipient {
+        let touches: Vec<Touch> = self.touches.into_iter().map(Touch::from).collect();
+        Recipient {
+            created_at_ms: self.created_at_ms,
+            updated_at_ms: self.updated_at_ms,
+            zone: self.zone,
+            segments: self.segments,
+            consent: self.consent,
+            suppression: self.suppression,
+            activity: self.activity,
+            active_hours: self.active_hours,
+            opens: opens(&touches),
             touches,
-            forgotten_until_ms: old.forgotten_until_ms,
-            erased_at_ms: old.erased_at_ms,
-            opens,
+            forgotten_until_ms: self.forgotten_until_ms,
+            erased_at_ms: self.erased_at_ms,
         }
     }
+}
+
+impl From<RecipientV1<TouchV1>> for Recipient {
+    fn from(old: RecipientV1<TouchV1>) -> Self {
+        old.with(opens_of)
+    }
+}
+
+impl From<RecipientV2> for Recipient {
+    fn from(old: RecipientV2) -> Self {
+        let opens = old.opens;
+        old.first.with(|_| opens)
+    }
+}
+
+/// What the touches add to the shares of opens: it must be there before it can be taken back.
+fn opens_of(touches: &[Touch]) -> OpenShares {
+    let mut opens = OpenShares::default();
+    let recorded = touches.iter().filter(|touch| touch.exposure_recorded);
+    for open in recorded.filter_map(|touch| touch.open) {
+        if let Ok(at) = Timestamp::from_millisecond(open.at_ms) {
+            opens.record(at, open.weight.get());
+        }
+    }
+    opens
 }
 
 impl From<TouchV1> for Touch {
@@ -118,90 +152,11 @@ impl From<TouchV1> for Touch {
     }
 }
 
-/// A recipient before touches remembered when the conversion happened.
-#[derive(Deserialize)]
-struct RecipientV2 {
-    created_at_ms: i64,
-    updated_at_ms: i64,
-    zone: Option<String>,
-    segments: Vec<String>,
-    consent: Consent,
-    suppression: Option<Suppression>,
-    activity: ActivityProfile,
-    active_hours: ActiveHours,
-    touches: Vec<TouchV2>,
-    forgotten_until_ms: i64,
-    erased_at_ms: i64,
-    opens: OpenShares,
-}
-
-#[derive(Deserialize)]
-struct TouchV2 {
-    decision: u64,
-    experiment: ExperimentUid,
-    answer: Answer,
-    decided_at_ms: i64,
-    send_at_ms: i64,
-    planned_at_ms: i64,
-    occasion: u64,
-    request: u64,
-    events: u32,
-    trial_counted: bool,
-    measurable: bool,
-    exposure_recorded: bool,
-    everyone_recorded: bool,
-    sent_local_minute: u16,
-    open: Option<Response>,
-    click: Option<Response>,
-    value: f64,
-    replied_negative: bool,
-    basis: Basis,
-    timing: TouchTiming,
-}
-
-impl From<RecipientV2> for Recipient {
-    fn from(old: RecipientV2) -> Self {
-        Self {
-            created_at_ms: old.created_at_ms,
-            updated_at_ms: old.updated_at_ms,
-            zone: old.zone,
-            segments: old.segments,
-            consent: old.consent,
-            suppression: old.suppression,
-            activity: old.activity,
-            active_hours: old.active_hours,
-            touches: old.touches.into_iter().map(Touch::from).collect(),
-            forgotten_until_ms: old.forgotten_until_ms,
-            erased_at_ms: old.erased_at_ms,
-            opens: old.opens,
-        }
-    }
-}
-
 impl From<TouchV2> for Touch {
     fn from(old: TouchV2) -> Self {
         Self {
-            decision: old.decision,
-            experiment: old.experiment,
-            answer: old.answer,
-            decided_at_ms: old.decided_at_ms,
-            send_at_ms: old.send_at_ms,
-            planned_at_ms: old.planned_at_ms,
-            occasion: old.occasion,
-            request: old.request,
-            events: old.events,
-            trial_counted: old.trial_counted,
-            measurable: old.measurable,
-            exposure_recorded: old.exposure_recorded,
-            everyone_recorded: old.everyone_recorded,
-            sent_local_minute: old.sent_local_minute,
-            open: old.open,
-            click: old.click,
-            value: old.value,
-            replied_negative: old.replied_negative,
-            basis: old.basis,
             timing: old.timing,
-            converted_at_ms: None,
+            ..Self::from(old.first)
         }
     }
 }
