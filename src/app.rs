@@ -30,6 +30,7 @@ mod retention;
 mod statistics;
 mod survey;
 mod tenants;
+mod turns;
 mod writes;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub use retention::{RetentionSettings, RetentionStatistics};
 pub use statistics::Statistics;
 pub use survey::Survey;
 pub use tenants::TENANTS_MAX;
+pub use turns::take_turns;
 
 use crate::domain::civil::Zone;
 use crate::domain::decide::Allowed;

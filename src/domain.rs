@@ -6,6 +6,7 @@ pub mod active_hours;
 pub mod activity;
 pub mod alert;
 pub mod allocation;
+pub mod allowance;
 pub mod arrivals;
 pub mod basis;
 pub mod beliefs;

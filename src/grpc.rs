@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::app::App;
 
 pub use caller::Caller;
+pub use status::status;
 
 use caller::tenant_of;
 use wire::decision_service_server::DecisionServiceServer;

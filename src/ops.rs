@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod compose;
 pub mod config;
+pub mod connections;
 pub mod fetch;
 mod gauges;
 pub mod guard;

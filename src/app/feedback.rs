@@ -9,6 +9,7 @@ use crate::domain::name::TenantId;
 use crate::domain::token::DecisionToken;
 use crate::store::Ticket;
 
+use super::turns::take_turns;
 use super::writes::Address;
 use super::{App, AppError, Kind};
 
@@ -37,7 +38,8 @@ impl App {
     ) -> Result<Vec<EventResult>, AppError> {
         let mut results = Vec::with_capacity(reports.len());
         let mut newest = None;
-        for report in reports {
+        for (at, report) in reports.into_iter().enumerate() {
+            take_turns(at).await;
             let step = match report {
                 Ok(EventReport::Decision { token, event }) => {
                     self.report_decision(tenant, &token, event).await
@@ -59,7 +61,8 @@ impl App {
     ) -> Result<Vec<EventResult>, AppError> {
         let mut results = Vec::with_capacity(verdicts.len());
         let mut newest = None;
-        for verdict in verdicts {
+        for (at, verdict) in verdicts.into_iter().enumerate() {
+            take_turns(at).await;
             let step = match verdict {
                 Ok(verdict) => self.reclassify_one(tenant, &verdict).await,
                 Err(error) => Err(error),

@@ -1,9 +1,10 @@
-//! Limits on what one tenant can make the server keep: recipients, and bytes of the decision log per day.
+//! Limits on what one tenant can make the server keep and do: recipients, bytes of the decision log per day, requests per second.
 //!
-//! Invariant: a limit that is reached never leaves a send without an answer; it only leaves the answer unrecorded or unlogged. Limits on single
+//! Invariant: a limit on what is kept never leaves a send without an answer; it only leaves the answer unrecorded or unlogged. Limits on single
 //! requests are left to where they are read.
 use std::collections::BTreeMap;
 
+use crate::domain::allowance::{Allowance, Rate};
 use crate::domain::name::TenantId;
 use crate::store::records::{self, RecipientCount, key};
 use crate::store::{Batch, Change, Partition, SCAN_ROWS_MAX, Scan};
@@ -19,6 +20,8 @@ pub struct LimitSettings {
     pub recipients_max: u64,
     /// Most bytes that the decision log takes per day, in universal time; counted since the start of the process.
     pub decision_log_bytes_per_day_max: u64,
+    /// Requests, items of batches and messages of streams per second; without limit where there is none.
+    pub requests: Option<Rate>,
 }
 
 impl Default for LimitSettings {
@@ -26,6 +29,7 @@ impl Default for LimitSettings {
         Self {
             recipients_max: 50_000_000,
             decision_log_bytes_per_day_max: 16 << 30,
+            requests: None,
         }
     }
 }
@@ -67,6 +71,33 @@ impl App {
         let all = self.tenants.all();
         let kept = all.iter().map(|(_, learned)| learned.recipients());
         kept.map(|kept| u64::try_from(kept).unwrap_or(0)).sum()
+    }
+
+    /// Takes so many requests off a tenant's allowance.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` with the time after which the same would be let through, if nothing else were asked meanwhile; nothing is taken then.
+    pub fn spend(&self, tenant: TenantId, requests: usize) -> Result<(), AppError> {
+        let Some(rate) = self.settings.limits.requests else {
+            return Ok(());
+        };
+        let now = self.now();
+        let learned = self.tenants.of(tenant);
+        let mut allowance = learned.allowance();
+        let allowance = allowance.get_or_insert_with(|| Allowance::full(rate, now));
+        let spent = allowance.spend(rate, requests as u64, now);
+        spent.map_err(|wait| {
+            metrics::counter!("hermod_requests_rate_limited_total").increment(requests as u64);
+            let message = format!(
+                "this tenant sends more than {} requests per second; try again in {} ms, or have limits.requests_per_second_max raised",
+                rate.per_second(),
+                wait.as_millis().max(1)
+            );
+            AppError {
+                retry_after: Some(wait),
+                ..AppError::new(Kind::ResourceExhausted, "RATE_LIMITED", message)
+            }
+        })
     }
 
     /// Whether one more recipient may get a record.

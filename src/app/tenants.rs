@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::domain::allowance::Allowance;
 use crate::domain::content_id::ContentId;
 use crate::domain::name::{Slug, TenantId};
 use crate::domain::send_time::SendTimeModel;
@@ -39,6 +40,8 @@ pub(super) struct Learned {
     pub logged_model: Mutex<Option<(Arc<SendTimeModel>, ContentId)>>,
     /// Bytes of the decision log today.
     log_budget: Mutex<LogBudget>,
+    /// What is left of its requests per second, once it made one.
+    allowance: Mutex<Option<Allowance>>,
     /// Recipients kept, over all partitions.
     recipients: AtomicI64,
 }
@@ -72,6 +75,12 @@ impl Learned {
     pub fn log_budget(&self) -> MutexGuard<'_, LogBudget> {
         let budget = self.log_budget.lock();
         budget.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left of its requests per second.
+    pub fn allowance(&self) -> MutexGuard<'_, Option<Allowance>> {
+        let allowance = self.allowance.lock();
+        allowance.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,7 @@ mod replayed;
 
 pub use answer::{choice_level, time_level};
 
-use crate::app::AppError;
+use crate::app::{AppError, take_turns};
 use crate::domain::name::TenantId;
 
 use super::check::{batch_size, correlation};
@@ -80,8 +80,12 @@ impl DecisionService for Services {
         let tenant = tenant_of(&request);
         let wire::BatchDecideRequest { requests } = request.into_inner();
         batch_size("requests", requests.len()).map_err(status)?;
+        // The call itself was counted as one already.
+        let more = requests.len().saturating_sub(1);
+        self.app.spend(tenant, more).map_err(status)?;
         let mut results = Vec::with_capacity(requests.len());
-        for request in requests {
+        for (at, request) in requests.into_iter().enumerate() {
+            take_turns(at).await;
             results.push(self.decide_item(tenant, request).await);
         }
         Ok(Response::new(wire::BatchDecideResponse { results }))
@@ -100,7 +104,8 @@ impl DecisionService for Services {
                     correlation_id,
                     request,
                 } = item?;
-                let result = match correlation(&correlation_id) {
+                let checked = correlation(&correlation_id);
+                let result = match checked.and_then(|()| services.app.spend(tenant, 1)) {
                     Ok(()) => {
                         services
                             .decide_item(tenant, request.unwrap_or_default())

@@ -32,6 +32,7 @@ impl FeedbackService for Services {
         let tenant = tenant_of(&request);
         let wire::ReportEventsRequest { events } = request.into_inner();
         batch_size("events", events.len()).map_err(status)?;
+        self.spend_more(tenant, events.len())?;
         let results = self
             .report(tenant, events.into_iter().map(Ok).collect())
             .await
@@ -60,6 +61,7 @@ impl FeedbackService for Services {
         let tenant = tenant_of(&request);
         let wire::ReclassifyEventsRequest { reclassifications } = request.into_inner();
         batch_size("reclassifications", reclassifications.len()).map_err(status)?;
+        self.spend_more(tenant, reclassifications.len())?;
         let verdicts: Vec<_> = reclassifications.into_iter().map(verdict).collect();
         let weights: Vec<f64> = verdicts
             .iter()
@@ -80,6 +82,12 @@ impl FeedbackService for Services {
 }
 
 impl Services {
+    /// Takes the items of a batch off the tenant's allowance; the call itself was counted as one already.
+    fn spend_more(&self, tenant: TenantId, items: usize) -> Result<(), Status> {
+        let more = items.saturating_sub(1);
+        self.app.spend(tenant, more).map_err(status)
+    }
+
     async fn report(
         &self,
         tenant: TenantId,
@@ -121,7 +129,9 @@ impl Services {
                     correlation_id,
                     event,
                 }) => {
-                    events.push(correlation(&correlation_id).map(|()| event.unwrap_or_default()));
+                    let allowed =
+                        correlation(&correlation_id).and_then(|()| self.app.spend(tenant, 1));
+                    events.push(allowed.map(|()| event.unwrap_or_default()));
                     ids.push(correlation_id);
                 }
                 Err(error) => broken = Some(error),

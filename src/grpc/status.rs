@@ -64,6 +64,7 @@ pub fn problem(error: AppError) -> wire::Problem {
         reason: error.reason.to_owned(),
         message: error.message,
         fields: fields.collect(),
+        retry_delay: error.retry_after.and_then(|after| after.try_into().ok()),
     }
 }
 

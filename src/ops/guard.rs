@@ -1,8 +1,11 @@
-//! What stands before every service of ours: a limit on calls in flight, the caller's deadline, a net for defects, and the counters.
+//! What stands before every service of ours: limits on calls in flight, the caller's deadline, a net for defects, and the counters.
 //!
-//! Invariant: a call beyond the limit is refused before it is read; health and reflection are not behind this, so they answer under load.
+//! Invariant: a call beyond the limit is refused before it is read, and one whose time is over is not worked on, nor any more of it; a call
+//! counts until its answer is out. Health and reflection are not behind this, so they answer under load.
+mod held;
+
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
 use prost::Message as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
@@ -22,12 +25,33 @@ use tower::Service;
 
 use crate::grpc::wire;
 
-/// How much a service may take on.
+use held::Held;
+
+/// How much the services may take on together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Calls with one answer, at one time.
+    pub calls_max: usize,
+    /// Calls that stream, at one time. They may last, and must not keep the others out.
+    pub streams_max: usize,
+    /// Longest time until a call is answered, or a stream begins to be.
+    pub timeout: Duration,
+}
+
+/// How much the services may take on, and how much they have taken.
 #[derive(Clone, Debug)]
 pub struct Limits {
     calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     timeout: Duration,
-    methods: Arc<HashSet<String>>,
+    methods: Arc<HashMap<String, Shape>>,
+}
+
+/// Whether a method streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Unary,
+    Streaming,
 }
 
 /// A service behind its limits.
@@ -40,21 +64,32 @@ pub struct Guarded<S> {
 // === impl Limits ===
 
 impl Limits {
-    /// At most so many calls at once over all services, each answered within the timeout or refused.
-    pub fn new(calls_max: usize, timeout: Duration) -> Self {
+    /// Nothing taken on yet.
+    pub fn new(capacity: Capacity) -> Self {
+        let permits = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         Self {
-            calls: Arc::new(Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS))),
-            timeout,
+            calls: permits(capacity.calls_max),
+            streams: permits(capacity.streams_max),
+            timeout: capacity.timeout,
             methods: Arc::new(methods()),
         }
     }
 
-    /// The method for metrics. Callers write the path, so one that does not exist must not become a label.
-    fn method_of(&self, path: &str) -> String {
+    /// The method for metrics, and whether it streams. Callers write the path, so one that does not exist must not become a label.
+    fn method_of(&self, path: &str) -> (String, Shape) {
         let name = path.rsplit('/').next().unwrap_or_default();
-        self.methods
-            .get(name)
-            .map_or_else(|| "unknown".to_owned(), String::clone)
+        self.methods.get_key_value(name).map_or_else(
+            || ("unknown".to_owned(), Shape::Unary),
+            |(name, shape)| (name.clone(), *shape),
+        )
+    }
+
+    fn permit(&self, shape: Shape) -> Option<OwnedSemaphorePermit> {
+        let permits = match shape {
+            Shape::Unary => &self.calls,
+            Shape::Streaming => &self.streams,
+        };
+        permits.clone().try_acquire_owned().ok()
     }
 
     /// Puts a service behind these limits.
@@ -87,67 +122,91 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = self.limits.method_of(request.uri().path());
-        let Ok(permit) = self.limits.calls.clone().try_acquire_owned() else {
+        let arrived_at = Instant::now();
+        let (method, shape) = self.limits.method_of(request.uri().path());
+        let Some(permit) = self.limits.permit(shape) else {
             metrics::counter!("hermod_requests_shed_total").increment(1);
             let response = overloaded().into_http();
             count(&method, &response);
             return Box::pin(std::future::ready(Ok(response)));
         };
-        let limit = deadline(request.headers(), self.limits.timeout);
+        let theirs = callers_timeout(request.headers());
+        let limit = theirs.map_or(self.limits.timeout, |theirs| {
+            theirs.min(self.limits.timeout)
+        });
         // The instance that was polled ready must make the call, so the clone stays behind for the next one.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let started = Instant::now();
-            let in_flight = InFlight::begin();
+            let taken_on = TakenOn::begin(permit);
             let call = std::panic::AssertUnwindSafe(async move { inner.call(request).await })
                 .catch_unwind();
-            let response = match tokio::time::timeout(limit, call).await {
-                Ok(Ok(Ok(response))) => response,
-                Ok(Ok(Err(never))) => match never {},
-                Ok(Err(panic)) => defect(panic.as_ref()).into_http(),
-                Err(_) => Status::deadline_exceeded(format!(
-                    "not answered within {} ms; try again",
-                    limit.as_millis()
-                ))
-                .into_http(),
+            let response = match before(arrived_at + limit, call).await {
+                Some(Ok(Ok(response))) => response,
+                Some(Ok(Err(never))) => match never {},
+                Some(Err(panic)) => defect(panic.as_ref()).into_http(),
+                None => too_late(limit).into_http(),
             };
-            drop(in_flight);
             metrics::histogram!("hermod_request_duration_seconds", "method" => method.clone())
-                .record(started.elapsed().as_secs_f64());
+                .record(arrived_at.elapsed().as_secs_f64());
             count(&method, &response);
-            drop(permit);
-            Ok(response)
+            // The deadline of a stream is that of all its messages.
+            let ends_at = theirs.filter(|_| shape == Shape::Streaming);
+            let ends_at = ends_at.map(|theirs| arrived_at + theirs);
+            Ok(response.map(|body| Body::new(Held::new(body, taken_on, ends_at))))
         })
     }
 }
 
-/// One call in the gauge; a caller that goes away drops the call, and this with it.
-struct InFlight;
+/// The result, if the future has one in time. It is not polled once time is over, whatever else kept this from being asked earlier.
+async fn before<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let alarm = tokio::time::sleep_until(deadline.into());
+    tokio::pin!(alarm, future);
+    std::future::poll_fn(|context| {
+        if Instant::now() >= deadline || alarm.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
 
-// === impl InFlight ===
+/// One call among those taken on; a caller that goes away drops the call, and this with it.
+#[derive(Debug)]
+struct TakenOn {
+    _permit: OwnedSemaphorePermit,
+}
 
-impl InFlight {
-    fn begin() -> Self {
+// === impl TakenOn ===
+
+impl TakenOn {
+    fn begin(permit: OwnedSemaphorePermit) -> Self {
         metrics::gauge!("hermod_requests_in_flight").increment(1.0);
-        Self
+        Self { _permit: permit }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for TakenOn {
     fn drop(&mut self) {
         metrics::gauge!("hermod_requests_in_flight").decrement(1.0);
     }
 }
 
 /// Names of all methods of ours. An unreadable descriptor set leaves it empty: reflection refuses to start with one.
-fn methods() -> HashSet<String> {
+fn methods() -> HashMap<String, Shape> {
     let set = prost_types::FileDescriptorSet::decode(wire::DESCRIPTOR_SET).unwrap_or_default();
     let services = set.file.into_iter().flat_map(|file| file.service);
     services
         .flat_map(|service| service.method)
-        .filter_map(|method| method.name)
+        .filter_map(|method| {
+            let streams = method.client_streaming() || method.server_streaming();
+            let shape = if streams {
+                Shape::Streaming
+            } else {
+                Shape::Unary
+            };
+            Some((method.name?, shape))
+        })
         .collect()
 }
 
@@ -186,17 +245,20 @@ fn count(method: &str, response: &Response<Body>) {
     metrics::counter!("hermod_requests_total", "method" => method.to_owned(), "code" => format!("{code:?}")).increment(1);
 }
 
-/// The caller's `grpc-timeout` if it is shorter than ours, less a little, so that our answer comes before the transport's.
-fn deadline(headers: &HeaderMap, ours: Duration) -> Duration {
+fn too_late(limit: Duration) -> Status {
+    Status::deadline_exceeded(format!(
+        "not answered within {} ms; try again",
+        limit.as_millis()
+    ))
+}
+
+/// The caller's `grpc-timeout`, less a little, so that our answer comes before the transport's.
+fn callers_timeout(headers: &HeaderMap) -> Option<Duration> {
     let theirs = headers
         .get("grpc-timeout")
         .and_then(|text| text.to_str().ok())
-        .and_then(grpc_timeout);
-    theirs.map_or(ours, |theirs| {
-        theirs
-            .saturating_sub((theirs / 20).min(Duration::from_millis(10)))
-            .min(ours)
-    })
+        .and_then(grpc_timeout)?;
+    Some(theirs.saturating_sub((theirs / 20).min(Duration::from_millis(10))))
 }
 
 /// The header's form: up to eight digits and a unit (gRPC over HTTP/2, "Timeout").
@@ -219,19 +281,20 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[test]
     fn a_path_that_does_not_exist_is_no_label() {
-        let limits = Limits::new(1, Duration::from_secs(1));
+        let limits = limits(1);
+        let method = |name| limits.method_of(&format!("/hermod.v1.DecisionService/{name}"));
+        assert_eq!(method("Decide"), ("Decide".into(), Shape::Unary));
         assert_eq!(
-            limits.method_of("/hermod.v1.DecisionService/Decide"),
-            "Decide"
+            method("StreamDecide"),
+            ("StreamDecide".into(), Shape::Streaming)
         );
-        assert_eq!(
-            limits.method_of("/hermod.v1.DecisionService/anna@example.org"),
-            "unknown"
-        );
+        assert_eq!(method("anna@example.org"), ("unknown".into(), Shape::Unary));
     }
 
     type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -254,18 +317,40 @@ mod tests {
     }
 
     async fn code_of(limits: &Limits, inner: Inner, timeout: Option<&str>) -> Code {
+        let response = answer_of(limits, inner, "/unknown", timeout).await;
+        Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+    }
+
+    async fn answer_of(
+        limits: &Limits,
+        inner: Inner,
+        path: &str,
+        timeout: Option<&str>,
+    ) -> Response<Body> {
         let mut request = Request::new(Body::empty());
+        *request.uri_mut() = path.parse().unwrap();
         if let Some(timeout) = timeout {
             request
                 .headers_mut()
                 .insert("grpc-timeout", timeout.parse().unwrap());
         }
-        let response = limits.guard(inner).call(request).await.unwrap();
-        Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+        limits.guard(inner).call(request).await.unwrap()
     }
 
     fn limits(calls_max: usize) -> Limits {
-        Limits::new(calls_max, Duration::from_secs(3_600))
+        Limits::new(Capacity {
+            calls_max,
+            streams_max: 1,
+            timeout: Duration::from_secs(3_600),
+        })
+    }
+
+    /// A stream that never says anything.
+    fn endless() -> Answering {
+        let silence = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<http_body::Frame<axum::body::Bytes>, Status>,
+        >());
+        Box::pin(std::future::ready(Response::new(Body::new(silence))))
     }
 
     #[tokio::test]
@@ -281,6 +366,43 @@ mod tests {
             code_of(&limits(1), never, Some("1m")).await,
             Code::DeadlineExceeded
         );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_late_already_is_not_even_begun() {
+        let begun = Inner(|| Box::pin(async { panic!("it was begun") }));
+        for timeout in ["0n", "1n"] {
+            assert_eq!(
+                code_of(&limits(1), begun.clone(), Some(timeout)).await,
+                Code::DeadlineExceeded
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_the_callers_deadline_with_the_right_code() {
+        let path = "/hermod.v1.ExperimentService/WatchResults";
+        let limits = limits(1);
+        let response = answer_of(&limits, Inner(endless), path, Some("30m")).await;
+        assert!(response.headers().get("grpc-status").is_none());
+        let collected = response.into_body().collect().await.unwrap();
+        let status = Status::from_header_map(collected.trailers().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn a_stream_counts_until_it_has_ended_and_keeps_no_unary_call_out() {
+        let path = "/hermod.v1.ExperimentService/WatchResults";
+        let limits = limits(1);
+        let ready = Inner(|| Box::pin(async { Response::new(Body::empty()) }));
+        let open = answer_of(&limits, Inner(endless), path, None).await;
+        let second = answer_of(&limits, Inner(endless), path, None).await;
+        let refused = Status::from_header_map(second.headers()).unwrap();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(code_of(&limits, ready, None).await, Code::Ok);
+        drop(open);
+        let third = answer_of(&limits, Inner(endless), path, None).await;
+        assert!(third.headers().get("grpc-status").is_none());
     }
 
     #[tokio::test]

@@ -2,6 +2,9 @@
 //!
 //! Invariant: nothing a client does or leaves undone keeps another from being accepted: each handshake is a task of its own with a time
 //! limit, and of too many the oldest is given up, since an honest one takes milliseconds. The listener is closed as soon as this is dropped.
+//! How many connections there may be is left to [`super::connections`].
+mod connection;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -9,18 +12,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use super::auth::PeerCertificate;
+use super::connections::{Connections, Rules};
 use super::tls::Tls;
+
+pub use connection::{Connection, Peer};
+
+use connection::Transport;
 
 /// Handshakes at one time on one port; they are short, so more are an attack or a storm of reconnections.
 const HANDSHAKES_MAX: usize = 256;
@@ -44,31 +50,12 @@ pub struct Incoming {
     address: SocketAddr,
 }
 
-/// A connection that may speak: plain, or with its handshake done.
-pub struct Connection {
-    stream: Transport,
-    peer: Peer,
-}
-
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// The other end of a connection; in the extensions of each of its requests.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its certificate, if it presented one.
-    pub certificate: Option<Arc<PeerCertificate>>,
-}
-
 /// What accepts on behalf of one port.
 struct Acceptor {
     listener: TcpListener,
     handshakes: Option<Handshakes>,
     accepted: mpsc::Sender<Connection>,
+    connections: Arc<Connections>,
     port: &'static str,
 }
 
@@ -119,6 +106,7 @@ impl Incoming {
     pub fn new(
         listener: TcpListener,
         handshakes: Option<Handshakes>,
+        rules: Rules,
         port: &'static str,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
@@ -127,6 +115,7 @@ impl Incoming {
             listener,
             handshakes,
             accepted,
+            connections: Connections::new(port, rules),
             port,
         };
         tokio::spawn(acceptor.run());
@@ -154,7 +143,7 @@ impl axum::serve::Listener for Incoming {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         match self.connections.recv().await {
             Some(connection) => {
-                let address = connection.peer.address;
+                let address = connection.peer().address;
                 (connection, address)
             }
             // The acceptor ends only with this.
@@ -187,19 +176,23 @@ impl Acceptor {
     async fn take(&self, stream: TcpStream, address: SocketAddr, handshakes: &mut Pending) {
         // Without it every small answer waits some 40 ms for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
+        let Some(presence) = self.connections.admit(address.ip(), Instant::now()) else {
+            return;
+        };
+        let peer = Peer {
+            address,
+            certificate: None,
+            presence,
+        };
         match &self.handshakes {
             None => {
-                let peer = Peer {
-                    address,
-                    certificate: None,
-                };
-                let stream = Transport::Plain(stream);
-                let _ = self.accepted.send(Connection { stream, peer }).await;
+                let connection = Connection::new(Transport::Plain(stream), peer);
+                let _ = self.accepted.send(connection).await;
             }
             Some(settings) => {
                 let accepted = self.accepted.clone();
                 let port = self.port;
-                let shaken = shake_hands(settings.clone(), stream, address);
+                let shaken = shake_hands(settings.clone(), stream, peer);
                 let given_up = handshakes.begin(async move {
                     let (result, connection) = shaken.await;
                     count(port, result, 1);
@@ -235,114 +228,70 @@ fn count(port: &'static str, result: &'static str, times: u64) {
 async fn shake_hands(
     settings: Handshakes,
     stream: TcpStream,
-    address: SocketAddr,
+    peer: Peer,
 ) -> (&'static str, Option<Connection>) {
     let handshake = settings.tls.acceptor().accept(stream);
     match tokio::time::timeout(settings.timeout, handshake).await {
-        Ok(Ok(stream)) => ("ok", Some(secured(stream, address))),
+        Ok(Ok(stream)) => ("ok", Some(secured(stream, peer))),
         Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "a TLS handshake failed");
+            tracing::debug!(address = %peer.address, %error, "a TLS handshake failed");
             ("failed", None)
         }
         Err(_) => ("timeout", None),
     }
 }
 
-fn secured(stream: TlsStream<TcpStream>, address: SocketAddr) -> Connection {
+fn secured(stream: TlsStream<TcpStream>, peer: Peer) -> Connection {
     let (_, session) = stream.get_ref();
     let presented = session.peer_certificates().and_then(<[_]>::first);
     let certificate = presented.map(|certificate| Arc::new(PeerCertificate::of(certificate)));
-    Connection {
-        peer: Peer {
-            address,
-            certificate,
-        },
-        stream: Transport::Tls(Box::new(stream)),
-    }
-}
-
-// === impl Connection ===
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
+    let peer = Peer {
+        certificate,
+        ..peer
+    };
+    Connection::new(Transport::Tls(Box::new(stream)), peer)
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    fn rules() -> Rules {
+        Rules {
+            connections_max: 8,
+            per_address_max: None,
+            first_bytes: 24,
+            first_bytes_timeout: Duration::from_millis(1),
+            idle_max: None,
+            stalled_max: None,
+            age_max: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_fails_by_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut incoming = Incoming::new(listener, None, rules(), "grpc").unwrap();
+        let mut client = TcpStream::connect(incoming.address).await.unwrap();
+        client.write_all(b"PRI * HTTP/2.0").await.unwrap();
+        let mut connection = incoming.next().await.unwrap().unwrap();
+        let mut heard = Vec::new();
+        let error = connection.read_to_end(&mut heard).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "silent");
+    }
 
     #[tokio::test]
     async fn accepted_connections_send_small_answers_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut incoming = Incoming::new(listener, None, "grpc").unwrap();
+        let mut incoming = Incoming::new(listener, None, rules(), "grpc").unwrap();
         let client = TcpStream::connect(incoming.address).await.unwrap();
         let connection = incoming.next().await.unwrap().unwrap();
-        assert_eq!(connection.peer.address, client.local_addr().unwrap());
-        let Transport::Plain(stream) = connection.stream else {
+        assert_eq!(connection.peer().address, client.local_addr().unwrap());
+        let Transport::Plain(stream) = connection.stream() else {
             panic!("there is no TLS here")
         };
         assert!(stream.nodelay().unwrap());

@@ -95,6 +95,21 @@ pub const METRICS: &[MetricDescription] = &[
         "Requests refused because too many were being served.",
     ),
     counter(
+        "hermod_requests_rate_limited_total",
+        &[],
+        "Requests, items and messages refused because their tenant sent more per second than it may.",
+    ),
+    gauge(
+        "hermod_connections",
+        &["port"],
+        "Connections open now, by port.",
+    ),
+    counter(
+        "hermod_connections_closed_total",
+        &["port", "reason"],
+        "Connections closed by the server, by port and reason.",
+    ),
+    counter(
         "hermod_store_commits_total",
         &[],
         "Batches committed to the store since the start.",

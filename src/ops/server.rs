@@ -11,15 +11,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
+use tower::layer::util::{Identity, Stack};
 
 use crate::app::{App, AppError};
 use crate::grpc::{Services, wire};
 use crate::store::{Engine, StoreError};
 
 use super::compose::Opened;
-use super::config::Config;
+use super::config::{Config, ServerConfig};
+use super::connections::{NotedLayer, Rules};
 use super::gauges;
-use super::guard::Limits;
+use super::guard::{Capacity, Limits};
 use super::incoming::Incoming;
 use super::port::{self, OperationsPort};
 use super::security::{Security, SecurityError};
@@ -42,6 +44,18 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// the bytes it lacks to a full frame. A client that streams small messages as fast as it can (gRPC for Python: one frame each)
 /// fills its stream's window; with the default of 1 MiB for both it was cut off within a second.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+
+/// Streams that this side may have reset for errors of the client before the connection is cut.
+const LOCAL_RESETS_MAX: usize = 256;
+/// Connections of the operations port at one time: scrapes, probes and people are few.
+const OPERATIONS_CONNECTIONS_MAX: usize = 256;
+/// What begins every connection of HTTP/2 (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+/// The shortest request line of HTTP/1 with its end: `GET / HTTP/1.1`.
+const REQUEST_LINE_BYTES: usize = 16;
+
+/// The services, with their calls noted.
+type NotedRouter = Router<Stack<NotedLayer, Identity>>;
 
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +147,18 @@ impl Server {
             .set_service_status("", ServingStatus::Serving)
             .await;
         let router = self.router(stopped.clone())?.add_service(health);
-        let incoming = Incoming::new(listeners.grpc, self.security.handshakes(), "grpc")?;
-        let operations = self.security.operations_handshakes();
-        let operations = Incoming::new(listeners.operations, operations, "operations")?;
+        let incoming = Incoming::new(
+            listeners.grpc,
+            self.security.handshakes(),
+            grpc_rules(&self.config.server),
+            "grpc",
+        )?;
+        let operations = Incoming::new(
+            listeners.operations,
+            self.security.operations_handshakes(),
+            operations_rules(&self.config.server),
+            "operations",
+        )?;
         let mut grpc =
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
         let operations = tokio::spawn(port::serve(
@@ -193,10 +216,14 @@ impl Server {
         ]
     }
 
-    fn router(&self, stopping: watch::Receiver<bool>) -> Result<Router, ServeError> {
+    fn router(&self, stopping: watch::Receiver<bool>) -> Result<NotedRouter, ServeError> {
         let server = &self.config.server;
         let services = Services::new(self.app.clone(), stopping);
-        let limits = Limits::new(server.concurrent_requests_max, server.request_timeout.get());
+        let limits = Limits::new(Capacity {
+            calls_max: server.concurrent_requests_max,
+            streams_max: server.concurrent_streams_max,
+            timeout: server.request_timeout.get(),
+        });
         let gate = self.security.gate(&self.config);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -206,7 +233,12 @@ impl Server {
         };
         let bytes_max = server.request_bytes_max;
         Ok(tonic::transport::Server::builder()
+            .layer(NotedLayer)
             .max_concurrent_streams(Some(server.streams_per_connection_max))
+            .http2_max_pending_accept_reset_streams(Some(server.resets_pending_max))
+            .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+            .http2_max_header_list_size(Some(server.metadata_bytes_max))
+            .max_connection_age(server.connection_age_max.get())
             .http2_keepalive_interval(Some(server.keep_alive_interval.get()))
             .http2_keepalive_timeout(Some(server.keep_alive_timeout.get()))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -227,6 +259,33 @@ impl Server {
         })
         .with_token(self.security.metrics_token())
         .router()
+    }
+}
+
+fn grpc_rules(server: &ServerConfig) -> Rules {
+    let age_max = server.connection_age_max.get() + server.connection_age_grace.get();
+    let per_address = server.connections_per_address_max;
+    Rules {
+        connections_max: server.connections_max,
+        per_address_max: (per_address > 0).then_some(per_address),
+        first_bytes: PREFACE_BYTES,
+        first_bytes_timeout: server.first_bytes_timeout.get(),
+        idle_max: Some(server.idle_timeout.get()),
+        stalled_max: Some(server.stalled_timeout.get()),
+        age_max: Some(age_max),
+    }
+}
+
+/// Calls of this port are not noted, so all its connections count as idle: of too many the oldest makes room.
+fn operations_rules(server: &ServerConfig) -> Rules {
+    Rules {
+        connections_max: OPERATIONS_CONNECTIONS_MAX,
+        per_address_max: None,
+        first_bytes: REQUEST_LINE_BYTES,
+        first_bytes_timeout: server.first_bytes_timeout.get(),
+        idle_max: None,
+        stalled_max: None,
+        age_max: None,
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
 
 use crate::app::{App, AppError};
 use crate::domain::name::{Slug, TenantId};
@@ -45,6 +47,7 @@ pub struct AccessBook {
     path: PathBuf,
     watched: Watched,
     current: ArcSwap<Access>,
+    looked: watch::Sender<()>,
 }
 
 // === impl AccessList ===
@@ -78,6 +81,7 @@ impl AccessBook {
             path: path.to_owned(),
             watched: Watched::new("access", vec![path.to_owned()]),
             current: ArcSwap::default(),
+            looked: watch::Sender::new(()),
         };
         let seen = book.watched.changed();
         book.replace(app).await?;
@@ -87,8 +91,20 @@ impl AccessBook {
         Ok(book)
     }
 
-    /// Reads the file again if it has changed. What it grants counts from the next call on, also on connections that are open.
+    /// Reads the file again if it has changed. What it grants counts from the next call on, also on connections that are open; streams
+    /// that are open are checked again, whether it has changed or not, since a key may have expired meanwhile.
     pub async fn reload(&self, app: &App) -> Option<Reloaded> {
+        let reloaded = self.read_again(app).await;
+        self.looked.send_replace(());
+        reloaded
+    }
+
+    /// Says when credentials are to be checked again.
+    pub(super) fn checks(&self) -> WatchStream<()> {
+        WatchStream::from_changes(self.looked.subscribe())
+    }
+
+    async fn read_again(&self, app: &App) -> Option<Reloaded> {
         let seen = self.watched.changed()?;
         Some(match self.replace(app).await {
             // The file may be good; it is tried again when the store can be written.

@@ -1,7 +1,9 @@
 //! What stands before every service: credentials are checked, the caller is named to the handlers, administrative calls are recorded.
 //!
 //! Invariant: a call that is handed on carries its [`Caller`]; an administrative one is in the audit log before it is made, and its result
-//! before it is answered.
+//! before it is answered. A stream lasts no longer than the credentials it was let in with.
+mod standing;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,6 +26,8 @@ use super::admission::{Credentials, Need, PeerCertificate, Refusal};
 use super::book::AccessBook;
 use super::refusals::{self, RefusalLog};
 use super::scope::{Method, methods_by_path};
+
+use standing::{Standing, Terms};
 
 const REFLECTION: &str = "/grpc.reflection.";
 
@@ -163,6 +167,21 @@ impl Gate {
         refusals::status(&refusal).into_http()
     }
 
+    /// What a stream has to go on fulfilling; `None` for a call with one answer, or where nobody is asked for credentials.
+    fn terms(&self, request: &Request<Body>, entry: &Entry) -> Option<Terms> {
+        let book = self.inner.settings.access.as_ref()?;
+        let method = entry.method.filter(|method| method.streams())?;
+        let peer = request.extensions().get::<Peer>();
+        Some(Terms {
+            gate: self.clone(),
+            checks: book.checks(),
+            authorization: request.headers().get(http::header::AUTHORIZATION).cloned(),
+            certificate: peer.and_then(|peer| peer.certificate.clone()),
+            need: Need::Scope(method.scope),
+            tenant: entry.caller.tenant,
+        })
+    }
+
     fn audited(&self, entry: &Entry) -> Option<(Arc<Audit>, &'static Method)> {
         let method = entry.method.filter(|method| method.subject.is_some())?;
         Some((self.inner.settings.audit.clone()?, method))
@@ -221,9 +240,16 @@ where
         // The instance that was polled ready must make the call, so the clone stays behind for the next one.
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
+        if entry.method.is_some()
+            && let Err(error) = gate.inner.settings.app.spend(entry.caller.tenant, 1)
+        {
+            let response = crate::grpc::status(error).into_http();
+            return Box::pin(std::future::ready(Ok(response)));
+        }
         let audited = gate.audited(&entry);
+        let terms = gate.terms(&request, &entry);
         request.extensions_mut().insert(entry.caller.clone());
-        match audited {
+        let answered: Self::Future = match audited {
             None => Box::pin(service.call(request)),
             Some((audit, method)) => Box::pin(async move {
                 let settings = &gate.inner.settings;
@@ -235,6 +261,13 @@ where
                     bytes_max: settings.request_bytes_max,
                 };
                 call.make(request, |request| service.call(request)).await
+            }),
+        };
+        match terms {
+            None => answered,
+            Some(terms) => Box::pin(async move {
+                let response = answered.await?;
+                Ok(response.map(|body| Body::new(Standing::new(body, terms))))
             }),
         }
     }

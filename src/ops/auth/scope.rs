@@ -172,6 +172,18 @@ pub fn methods_by_path() -> HashMap<String, &'static Method> {
 // === impl Method ===
 
 impl Method {
+    /// Whether it answers with a stream, which may last.
+    pub fn streams(&self) -> bool {
+        let streaming = [
+            "StreamDecide",
+            "StreamEvents",
+            "WatchResults",
+            "WatchAlerts",
+            "Backup",
+        ];
+        streaming.contains(&self.name())
+    }
+
     /// The method's own name.
     pub fn name(&self) -> &'static str {
         self.path

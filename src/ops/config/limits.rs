@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::app::LimitSettings;
+use crate::domain::allowance::Rate;
 
 use super::reader::{Reader, Rule};
 
@@ -15,6 +16,10 @@ pub struct LimitsConfig {
     pub recipients_max: u64,
     /// Most bytes that the decision log takes per day.
     pub decision_log_bytes_per_day_max: u64,
+    /// Requests per second on average; 0 is without limit.
+    pub requests_per_second_max: u64,
+    /// Requests that may come at once.
+    pub requests_burst_max: u64,
 }
 
 // === impl LimitsConfig ===
@@ -24,10 +29,13 @@ impl Default for LimitsConfig {
         let LimitSettings {
             recipients_max,
             decision_log_bytes_per_day_max,
+            ..
         } = LimitSettings::default();
         Self {
             recipients_max,
             decision_log_bytes_per_day_max,
+            requests_per_second_max: 0,
+            requests_burst_max: 10_000,
         }
     }
 }
@@ -38,6 +46,7 @@ impl LimitsConfig {
         LimitSettings {
             recipients_max: self.recipients_max,
             decision_log_bytes_per_day_max: self.decision_log_bytes_per_day_max,
+            requests: Rate::new(self.requests_per_second_max, self.requests_burst_max),
         }
     }
 
@@ -58,6 +67,22 @@ impl LimitsConfig {
                 Rule {
                     expects: "a whole number from 1048576 to 109951162777600",
                     accepts: |most| (1 << 20..=100 << 40).contains(most),
+                },
+            ),
+            requests_per_second_max: reader.value(
+                "limits.requests_per_second_max",
+                default.requests_per_second_max,
+                Rule {
+                    expects: "a whole number from 1 to 1000000000, or 0 for no limit",
+                    accepts: |most| *most <= 1_000_000_000,
+                },
+            ),
+            requests_burst_max: reader.value(
+                "limits.requests_burst_max",
+                default.requests_burst_max,
+                Rule {
+                    expects: "a whole number from 1 to 1000000000",
+                    accepts: |most| (1..=1_000_000_000).contains(most),
                 },
             ),
         }

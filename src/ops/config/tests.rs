@@ -45,6 +45,9 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
     file(
         "[server]\ngrpc_listen = \"[::]:1\"\noperations_listen = \"0.0.0.0:2\"\nallow_unauthenticated_network = true\n\
          allow_plaintext_network = true\nworker_threads = 3\nconcurrent_requests_max = 4\nstreams_per_connection_max = 6\n\
+         concurrent_streams_max = 5\nconnections_max = 7\nconnections_per_address_max = 8\nresets_pending_max = 9\n\
+         metadata_bytes_max = 4096\nfirst_bytes_timeout = \"1s\"\nidle_timeout = \"2m\"\nstalled_timeout = \"3s\"\n\
+         connection_age_max = \"48h\"\nconnection_age_grace = \"4s\"\n\
          request_bytes_max = 2048\nrequest_timeout = \"90s\"\n\
          keep_alive_interval = \"1m\"\nkeep_alive_timeout = \"7s\"\ndrain_timeout = \"1h\"\n\
          [tls]\ncertificate_file = \"/c\"\nprivate_key_file = \"/k\"\nclient_ca_file = \"/a\"\n\
@@ -59,6 +62,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
          [decision_log]\nenabled = false\nretention = \"48h\"\n\
          [limits]\nrecipients_max = 9\ndecision_log_bytes_per_day_max = 1048576\n\
+         requests_per_second_max = 10\nrequests_burst_max = 11\n\
          [privacy]\ndefault_consent = \"none\"\nrecipient_retention = \"1440h\"\nkeys_file = \"/run/keys\"\n\
          [backup]\npath = \"/b\"\nretention = \"2h\"\n\
          [log]\nformat = \"json\"\nfilter = \"warn,hermod=trace\"\n",
