@@ -70,7 +70,7 @@ pub use retention::{RetentionSettings, RetentionStatistics};
 pub use statistics::Statistics;
 pub use survey::Survey;
 pub use tenants::TENANTS_MAX;
-pub use turns::take_turns;
+pub use turns::{TakenOn, take_turns};
 
 use crate::domain::civil::Zone;
 use crate::domain::decide::Allowed;
@@ -132,6 +132,7 @@ pub struct App {
     alerts: AlertBook,
     cleaning: Cleaning,
     backups: backups::Backups,
+    batches: turns::Batches,
 }
 
 /// Records that could not be read at start; they are left alone and everything else is served.
@@ -173,6 +174,7 @@ impl App {
             alerts: AlertBook::default(),
             cleaning: Cleaning::default(),
             backups: backups::Backups::default(),
+            batches: turns::Batches::default(),
         };
         let report = app.load().await?;
         app.refresh();

@@ -17,8 +17,10 @@ pub mod wire;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
+use tonic::Status;
 
-use crate::app::App;
+use crate::app::{App, TakenOn};
+use crate::domain::name::TenantId;
 
 pub use caller::Caller;
 pub use status::status;
@@ -48,6 +50,14 @@ impl Services {
             stopping,
             planning: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Takes the items of a batch on and off the tenant's allowance; the call itself was counted as one already.
+    fn take_on(&self, tenant: TenantId, items: usize) -> Result<TakenOn<'_>, Status> {
+        let taken_on = self.app.take_on(items).map_err(status)?;
+        let more = items.saturating_sub(1);
+        self.app.spend(tenant, more).map_err(status)?;
+        Ok(taken_on)
     }
 
     /// The decision service, with the largest request it takes, in bytes.

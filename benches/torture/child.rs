@@ -129,11 +129,16 @@ impl Child {
 
     /// Bytes it has read so far, as the kernel counts them; 0 where the kernel does not say.
     pub fn bytes_read(&self) -> u64 {
-        let path = format!("/proc/{}/io", self.process.id());
+        self.told_by_kernel("io", "rchar:")
+    }
+
+    /// The number in a line of a file that the kernel has of it; 0 where there is none.
+    pub fn told_by_kernel(&self, file: &str, line: &str) -> u64 {
+        let path = format!("/proc/{}/{file}", self.process.id());
         let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines()
-            .find_map(|line| line.strip_prefix("rchar: ")?.trim().parse().ok())
-            .unwrap_or(0)
+        let found = text.lines().find_map(|told| told.strip_prefix(line));
+        let number = found.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
     /// Whether the process is still there.

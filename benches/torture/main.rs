@@ -5,6 +5,9 @@
 mod growth;
 #[path = "harness.rs"]
 mod harness;
+mod load;
+mod overload;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +75,10 @@ enum What {
     Torture(Torture),
     /// Not a fault: how the store's files grow as records are rewritten
     Growth(growth::Growth),
+    /// Not a fault: twice the load that the server can carry, then half of it
+    Overload(overload::Overload),
+    /// Not a fault: a mixed load for minutes, and the memory it takes
+    Soak(soak::Soak),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -158,6 +165,32 @@ fn main() -> ExitCode {
             Ok(Err(error)) => failed(&error.to_string()),
             Err(error) => failed(&error.to_string()),
         },
+        What::Overload(overload) => play(async |place| overload.run(place).await),
+        What::Soak(soak) => play(async |place| soak.run(place).await),
+    }
+}
+
+/// Plays something in a directory that is thrown away, and says what was not as promised.
+fn play(run: impl AsyncFn(&Place) -> Result<Vec<String>, String>) -> ExitCode {
+    let played = (|| {
+        let text = |error: std::io::Error| error.to_string();
+        let runtime = tokio::runtime::Runtime::new().map_err(text)?;
+        let temporary = tempfile::tempdir().map_err(text)?;
+        runtime.block_on(run(&place_in(temporary.path().to_owned())))
+    })();
+    match played {
+        Ok(broken) if broken.is_empty() => ExitCode::SUCCESS,
+        Ok(broken) => failed(&broken.join("\n")),
+        Err(error) => failed(&error),
+    }
+}
+
+fn place_in(directory: PathBuf) -> Place {
+    Place {
+        binary: env!("CARGO_BIN_EXE_hermod").into(),
+        directory,
+        settings: Vec::new(),
+        environment: Vec::new(),
     }
 }
 
@@ -167,12 +200,7 @@ fn run(torture: &Torture) -> Result<Report, String> {
     let args = torture.args();
     let temporary = tempfile::tempdir().map_err(text)?;
     let own = args.directory.clone();
-    let place = Place {
-        binary: env!("CARGO_BIN_EXE_hermod").into(),
-        directory: own.unwrap_or_else(|| temporary.path().to_owned()),
-        settings: Vec::new(),
-        environment: Vec::new(),
-    };
+    let place = place_in(own.unwrap_or_else(|| temporary.path().to_owned()));
     let directory = place.directory.clone();
     let result = runtime.block_on(torture.run(place));
     if !matches!(&result, Ok(report) if report.violations.is_empty()) {

@@ -36,6 +36,7 @@ impl App {
         tenant: TenantId,
         reports: Vec<Result<EventReport, AppError>>,
     ) -> Result<Vec<EventResult>, AppError> {
+        let turn = self.turn(reports.len()).await;
         let mut results = Vec::with_capacity(reports.len());
         let mut newest = None;
         for (at, report) in reports.into_iter().enumerate() {
@@ -49,6 +50,7 @@ impl App {
             };
             settle(step, &mut results, &mut newest)?;
         }
+        drop(turn);
         self.make_durable(&results, newest).await?;
         Ok(results)
     }
@@ -59,6 +61,7 @@ impl App {
         tenant: TenantId,
         verdicts: Vec<Result<Reclassification, AppError>>,
     ) -> Result<Vec<EventResult>, AppError> {
+        let turn = self.turn(verdicts.len()).await;
         let mut results = Vec::with_capacity(verdicts.len());
         let mut newest = None;
         for (at, verdict) in verdicts.into_iter().enumerate() {
@@ -69,6 +72,7 @@ impl App {
             };
             settle(step, &mut results, &mut newest)?;
         }
+        drop(turn);
         self.make_durable(&results, newest).await?;
         Ok(results)
     }

@@ -1,9 +1,104 @@
-//! Long work in small steps: between them others get their turn, and it is seen whether anybody still waits for the result.
+//! Batches take turns, in the order in which they came, and pause between their items, so that small calls are answered beside them.
 //!
-//! Invariant: work whose caller has gone or whose deadline has passed is dropped at the next turn, with everything before it as it was.
+//! Invariant: the items of all batches under way are bounded, so that what was taken on is finished in a time that callers wait for; work whose
+//! caller has gone or whose deadline has passed is dropped at its next turn, and costs nothing while it waits for its first.
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{App, AppError, Kind};
 
 /// Items that are worked on before others get their turn.
 const ITEMS_PER_TURN: usize = 32;
+/// Items under way at one time per core: about a second's work.
+const ITEMS_PER_CORE: usize = 50_000;
+/// When to come back: much of what is under way is done by then.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The batches under way.
+#[derive(Debug)]
+pub(super) struct Batches {
+    turns: Semaphore,
+    items: AtomicUsize,
+    items_max: usize,
+}
+
+/// A batch that was taken on, for as long as this lives.
+#[derive(Debug)]
+pub struct TakenOn<'a> {
+    batches: &'a Batches,
+    items: usize,
+}
+
+impl Default for Batches {
+    /// One batch at work per core.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(cores, cores.saturating_mul(ITEMS_PER_CORE))
+    }
+}
+
+// === impl Batches ===
+
+impl Batches {
+    fn new(turns: usize, items_max: usize) -> Self {
+        Self {
+            turns: Semaphore::new(turns),
+            items: AtomicUsize::new(0),
+            items_max,
+        }
+    }
+
+    fn take_on(&self, items: usize) -> Result<TakenOn<'_>, AppError> {
+        let before = self.items.fetch_add(items, Ordering::Relaxed);
+        let taken_on = TakenOn {
+            batches: self,
+            items,
+        };
+        // A batch alone is taken on whatever its size.
+        if before > 0 && before.saturating_add(items) > self.items_max {
+            metrics::counter!("hermod_requests_shed_total").increment(1);
+            let message = "too many items of batches are under way; try again after a short wait";
+            return Err(AppError {
+                retry_after: Some(RETRY_AFTER),
+                ..AppError::new(Kind::ResourceExhausted, "OVERLOADED", message)
+            });
+        }
+        Ok(taken_on)
+    }
+
+    async fn turn(&self, items: usize) -> Option<SemaphorePermit<'_>> {
+        if items < ITEMS_PER_TURN {
+            return None;
+        }
+        // Nobody closes the semaphore.
+        self.turns.acquire().await.ok()
+    }
+}
+
+impl Drop for TakenOn<'_> {
+    fn drop(&mut self) {
+        self.batches.items.fetch_sub(self.items, Ordering::Relaxed);
+    }
+}
+
+// === impl App ===
+
+impl App {
+    /// Takes a batch on.
+    ///
+    /// # Errors
+    /// `OVERLOADED` while the items of those under way are as many as there may be.
+    pub fn take_on(&self, items: usize) -> Result<TakenOn<'_>, AppError> {
+        self.batches.take_on(items)
+    }
+
+    /// Waits for the turn of a batch; it lasts until what this answers is dropped. A few items need none.
+    pub async fn turn(&self, items: usize) -> Option<SemaphorePermit<'_>> {
+        self.batches.turn(items).await
+    }
+}
 
 /// Lets others have their turn before every 32nd item; `at` counts from 0.
 pub async fn take_turns(at: usize) {
@@ -22,5 +117,31 @@ mod tests {
     fn every_32nd_item_lets_others_have_their_turn() {
         let pauses = (0..128).filter(|at| take_turns(*at).now_or_never().is_none());
         assert_eq!(pauses.count(), 4);
+    }
+
+    #[test]
+    fn batches_come_one_after_the_other_and_small_ones_do_not_wait() {
+        let batches = Batches::new(1, 100);
+        let first = batches.turn(32).now_or_never().unwrap();
+        assert!(first.is_some());
+        let mut second = Box::pin(batches.turn(32));
+        assert!((&mut second).now_or_never().is_none());
+        assert!(batches.turn(31).now_or_never().unwrap().is_none());
+        drop(first);
+        assert!(second.now_or_never().unwrap().is_some());
+    }
+
+    #[test]
+    fn items_under_way_are_bounded_and_a_refused_batch_leaves_no_trace() {
+        let batches = Batches::new(1, 100);
+        let alone = batches.take_on(1_000).unwrap();
+        let refused = batches.take_on(1).unwrap_err();
+        assert_eq!(refused.reason, "OVERLOADED");
+        assert_eq!(refused.retry_after, Some(RETRY_AFTER));
+        drop(alone);
+        let most = [batches.take_on(60).unwrap(), batches.take_on(40).unwrap()];
+        assert!(batches.take_on(1).is_err());
+        drop(most);
+        assert_eq!(batches.items.load(Ordering::Relaxed), 0);
     }
 }

@@ -80,9 +80,8 @@ impl DecisionService for Services {
         let tenant = tenant_of(&request);
         let wire::BatchDecideRequest { requests } = request.into_inner();
         batch_size("requests", requests.len()).map_err(status)?;
-        // The call itself was counted as one already.
-        let more = requests.len().saturating_sub(1);
-        self.app.spend(tenant, more).map_err(status)?;
+        let _taken_on = self.take_on(tenant, requests.len())?;
+        let _turn = self.app.turn(requests.len()).await;
         let mut results = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             take_turns(at).await;

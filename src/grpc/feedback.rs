@@ -32,7 +32,7 @@ impl FeedbackService for Services {
         let tenant = tenant_of(&request);
         let wire::ReportEventsRequest { events } = request.into_inner();
         batch_size("events", events.len()).map_err(status)?;
-        self.spend_more(tenant, events.len())?;
+        let _taken_on = self.take_on(tenant, events.len())?;
         let results = self
             .report(tenant, events.into_iter().map(Ok).collect())
             .await
@@ -61,7 +61,7 @@ impl FeedbackService for Services {
         let tenant = tenant_of(&request);
         let wire::ReclassifyEventsRequest { reclassifications } = request.into_inner();
         batch_size("reclassifications", reclassifications.len()).map_err(status)?;
-        self.spend_more(tenant, reclassifications.len())?;
+        let _taken_on = self.take_on(tenant, reclassifications.len())?;
         let verdicts: Vec<_> = reclassifications.into_iter().map(verdict).collect();
         let weights: Vec<f64> = verdicts
             .iter()
@@ -82,12 +82,6 @@ impl FeedbackService for Services {
 }
 
 impl Services {
-    /// Takes the items of a batch off the tenant's allowance; the call itself was counted as one already.
-    fn spend_more(&self, tenant: TenantId, items: usize) -> Result<(), Status> {
-        let more = items.saturating_sub(1);
-        self.app.spend(tenant, more).map_err(status)
-    }
-
     async fn report(
         &self,
         tenant: TenantId,

@@ -1,15 +1,18 @@
 //! API keys: every method by its scope, and what changes of the access file do to calls on open connections.
 use futures_util::FutureExt as _;
+use hermod::grpc::wire;
 use hermod::ops::auth::{METHODS, Scope};
 use jiff::SignedDuration;
-use tonic::Code;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use super::{AccessFile, call};
+use super::{AccessFile, call, call_with, framed};
 use crate::refusal::{assert_refused, refused};
-use crate::server::{Place, Running};
+use crate::server::{Place, Running, subject_lines};
 
 const STATISTICS: &str = "/hermod.v1.OperationsService/GetStatistics";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -190,4 +193,74 @@ async fn keys_are_rotated_with_overlap_and_revoked_on_open_connections() {
         "{page}"
     );
     server.stop().await;
+}
+
+/// A watcher of results that has had its first answer.
+async fn watching(server: &Running, token: &str) -> Streaming<wire::WatchResultsResponse> {
+    let request = wire::WatchResultsRequest {
+        name: "experiments/autumn".into(),
+        ..Default::default()
+    };
+    let mut request = tonic::Request::new(request);
+    let bearer = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    let answers = server.experiments.clone().watch_results(request).await;
+    let mut answers = answers.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    answers
+}
+
+#[tokio::test]
+async fn open_streams_end_when_their_key_is_revoked_or_expires() {
+    let mut access = AccessFile::of(&["default"]);
+    let admin = access.add("default", &[Scope::Admin], "");
+    let revoked = access.add("default", &[Scope::Read], "");
+    let expiring = access.add(
+        "default",
+        &[Scope::Read],
+        "expires_at = 2026-11-02T11:00:00Z",
+    );
+    let lasting = access.add("default", &[Scope::Read], "");
+    let server = serve(&access).await;
+    let create = wire::CreateExperimentRequest {
+        experiment_id: "autumn".into(),
+        experiment: Some(subject_lines()),
+        ..Default::default()
+    };
+    let path = "/hermod.v1.ExperimentService/CreateExperiment";
+    let created = call_with(&server.channel, path, Some(&admin), framed(&create)).await;
+    created.unwrap();
+    let mut open = [
+        watching(&server, &revoked).await,
+        watching(&server, &expiring).await,
+        watching(&server, &lasting).await,
+    ];
+    access.remove(&revoked);
+    server.security.reload().await;
+    let status = open[0].message().await.unwrap_err();
+    let expected = refused(Code::Unauthenticated, "CREDENTIALS_INVALID");
+    assert_refused("revoked", &status, &expected);
+    server.pass_hours(1);
+    server.security.reload().await;
+    let status = open[1].message().await.unwrap_err();
+    let expected = refused(Code::Unauthenticated, "CREDENTIALS_EXPIRED");
+    assert_refused("expired", &status, &expected);
+    assert!(open[2].message().now_or_never().is_none());
+    server.stop().await;
+}
+
+#[test]
+fn the_methods_whose_streams_are_checked_are_those_that_stream() {
+    let set = FileDescriptorSet::decode(wire::DESCRIPTOR_SET).unwrap();
+    let services = set.file.into_iter().flat_map(|file| file.service);
+    let methods = services.flat_map(|service| service.method);
+    let mut streaming: Vec<String> = methods
+        .filter(|method| method.server_streaming() || method.client_streaming())
+        .map(|method| method.name().to_owned())
+        .collect();
+    let checked = METHODS.iter().filter(|method| method.streams());
+    let mut checked: Vec<String> = checked.map(|method| method.name().to_owned()).collect();
+    streaming.sort_unstable();
+    checked.sort_unstable();
+    assert_eq!(checked, streaming);
 }
