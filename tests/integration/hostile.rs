@@ -176,9 +176,10 @@ async fn for_a_reader_that_takes_nothing_little_is_produced_and_then_it_is_cut_o
     // No answer may be sent to this client: its window is empty and stays so.
     let mut reader = Raw::open(server.address, &[raw::NO_WINDOW]).await;
     reader.headers(1, STREAM_DECIDE);
-    let mut asked = 0;
+    let mut asked = 0_u64;
     let mut sent = 0;
-    while sent < 200 << 10 {
+    // As much as a client may send before it has heard of a larger window.
+    while sent < 60_000 {
         let message = wire::StreamDecideRequest {
             correlation_id: format!("c-{asked}"),
             request: Some(question(&name, &format!("person-{asked}"))),
@@ -190,21 +191,26 @@ async fn for_a_reader_that_takes_nothing_little_is_produced_and_then_it_is_cut_o
     }
     reader.until_closed().await;
     let made = decisions_made(&server);
-    assert!(made > 0 && made < 600, "{made} of {asked} were decided");
+    assert!(
+        made > 0 && made < asked / 2,
+        "{made} of {asked} were decided"
+    );
     a_good_client_is_served(&server, &name).await;
     server.stop().await;
 }
 
 #[tokio::test]
 async fn of_a_batch_whose_deadline_has_passed_the_rest_is_not_decided() {
-    let (server, name) = serving(&Place::in_memory()).await;
-    let requests = (0..10_000).map(|n| question(&name, &format!("person-{n}")));
+    let mut place = Place::in_memory();
+    place.config.server.request_timeout = Period::from_secs(120);
+    let (server, name) = serving(&place).await;
+    let requests = (0..2_000).map(|n| question(&name, &format!("person-{n}")));
     let batch = wire::BatchDecideRequest {
         requests: requests.collect(),
     };
     let mut client = server.decisions.clone();
     let mut on_time = Request::new(batch.clone());
-    on_time.set_timeout(Duration::from_secs(60));
+    on_time.set_timeout(Duration::from_secs(120));
     let mut late = Request::new(batch);
     // Shorter than the decoding of so many, let alone their answers.
     late.set_timeout(Duration::from_micros(50));
@@ -213,10 +219,10 @@ async fn of_a_batch_whose_deadline_has_passed_the_rest_is_not_decided() {
         [Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()),
         "{status:?}"
     );
-    assert!(decisions_made(&server) < 10_000);
+    assert!(decisions_made(&server) < 2_000);
     let answer = client.batch_decide(on_time).await.unwrap().into_inner();
-    assert_eq!(answer.results.len(), 10_000);
-    assert_eq!(decisions_made(&server), 10_000);
+    assert_eq!(answer.results.len(), 2_000);
+    assert_eq!(decisions_made(&server), 2_000);
     server.stop().await;
 }
 
