@@ -4,6 +4,7 @@
 //! 2 wrong usage or configuration. A new subcommand is its file, a `mod` line, a variant of `Command` and an arm of its `run`.
 
 mod backup;
+mod bench;
 mod chart;
 mod check;
 mod completions;
@@ -64,6 +65,7 @@ enum Command {
     Inspect(inspect::Args),
     Key(key::Args),
     Backup(backup::Args),
+    Bench(bench::Args),
     Restore(restore::Args),
     Check(check::Args),
     Repair(repair::Args),
@@ -115,6 +117,7 @@ impl Command {
             Self::Inspect(args) => inspect::run(args),
             Self::Key(args) => key::run(args),
             Self::Backup(args) => backup::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Restore(args) => restore::run(args),
             Self::Check(args) => check::run(args),
             Self::Repair(args) => repair::run(args),

@@ -24,6 +24,7 @@
 //! A decision goes through [`app::App::decide`] to [`domain::decide::decide`]; an event through [`app::App::report`] to
 //! [`domain::feedback::apply`]. `docs/architecture.md` draws both ways and says where a new policy, engine or field goes.
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod domain;
 pub mod grpc;

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod compose;
 pub mod config;
 pub mod connections;
+pub mod cores;
 pub mod fetch;
 mod gauges;
 pub mod guard;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
@@ -24,7 +25,7 @@ use super::auth::PeerCertificate;
 use super::connections::{Connections, Rules};
 use super::tls::Tls;
 
-pub use connection::{Connection, Peer};
+pub use connection::{Connection, Peer, Place};
 
 use connection::Transport;
 
@@ -54,9 +55,16 @@ pub struct Incoming {
 struct Acceptor {
     listener: TcpListener,
     handshakes: Option<Handshakes>,
-    accepted: mpsc::Sender<Connection>,
+    lanes: Vec<Lane>,
     connections: Arc<Connections>,
     port: &'static str,
+}
+
+/// A runtime that connections are handed to.
+struct Lane {
+    runtime: Handle,
+    accepted: mpsc::Sender<Connection>,
+    place: Place,
 }
 
 /// Handshakes under way.
@@ -71,7 +79,11 @@ struct Pending {
 
 impl Pending {
     /// Begins one; answers how many had to be given up for it.
-    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) -> u64 {
+    fn begin(
+        &mut self,
+        handshake: impl Future<Output = ()> + Send + 'static,
+        runtime: &Handle,
+    ) -> u64 {
         let mut given_up = 0;
         while self.begun.front().is_some_and(AbortHandle::is_finished) {
             self.begun.pop_front();
@@ -83,7 +95,7 @@ impl Pending {
             oldest.abort();
             given_up += 1;
         }
-        let begun = self.tasks.spawn(handshake);
+        let begun = self.tasks.spawn_on(handshake, runtime);
         self.begun.push_back(begun);
         given_up
     }
@@ -99,7 +111,7 @@ impl Pending {
 // === impl Incoming ===
 
 impl Incoming {
-    /// The connections of a bound listener; `port` is for metrics.
+    /// The connections of a bound listener, on the runtime of the caller; `port` is for metrics.
     ///
     /// # Errors
     /// The listener's address cannot be told.
@@ -110,20 +122,61 @@ impl Incoming {
         port: &'static str,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (accepted, connections) = mpsc::channel(BACKLOG);
-        let acceptor = Acceptor {
-            listener,
-            handshakes,
-            accepted,
-            connections: Connections::new(port, rules),
-            port,
-        };
-        tokio::spawn(acceptor.run());
-        Ok(Self {
-            connections,
-            address,
-        })
+        let (lane, incoming) = lane(Handle::current(), address);
+        let connections = Connections::new(port, rules);
+        start(listener, handshakes, connections, port, vec![lane]);
+        Ok(incoming)
     }
+
+    /// The connections of a bound listener, spread over runtimes: each goes to the one with the fewest at the time.
+    ///
+    /// # Errors
+    /// The listener's address cannot be told.
+    pub fn spread(
+        listener: TcpListener,
+        handshakes: Option<Handshakes>,
+        rules: Rules,
+        port: &'static str,
+        runtimes: Vec<Handle>,
+    ) -> io::Result<Vec<Self>> {
+        let address = listener.local_addr()?;
+        let both = runtimes.into_iter().map(|runtime| lane(runtime, address));
+        let (lanes, incoming) = both.unzip();
+        let connections = Connections::new(port, rules);
+        start(listener, handshakes, connections, port, lanes);
+        Ok(incoming)
+    }
+}
+
+fn lane(runtime: Handle, address: SocketAddr) -> (Lane, Incoming) {
+    let (accepted, connections) = mpsc::channel(BACKLOG);
+    let lane = Lane {
+        runtime,
+        accepted,
+        place: Place::default(),
+    };
+    let incoming = Incoming {
+        connections,
+        address,
+    };
+    (lane, incoming)
+}
+
+fn start(
+    listener: TcpListener,
+    handshakes: Option<Handshakes>,
+    connections: Arc<Connections>,
+    port: &'static str,
+    lanes: Vec<Lane>,
+) {
+    let acceptor = Acceptor {
+        listener,
+        handshakes,
+        lanes,
+        connections,
+        port,
+    };
+    tokio::spawn(acceptor.run());
 }
 
 impl Stream for Incoming {
@@ -156,14 +209,35 @@ impl axum::serve::Listener for Incoming {
     }
 }
 
+// === impl Lane ===
+
+impl Lane {
+    /// The same connection, woken by this lane's runtime.
+    fn own(&self, stream: TcpStream) -> io::Result<TcpStream> {
+        let stream = stream.into_std()?;
+        let _entered = self.runtime.enter();
+        TcpStream::from_std(stream)
+    }
+
+    /// A plain connection, whose time limits are this lane's runtime's to watch.
+    fn connection(&self, stream: TcpStream, peer: Peer) -> Connection {
+        let _entered = self.runtime.enter();
+        Connection::new(Transport::Plain(stream), peer)
+    }
+}
+
 // === impl Acceptor ===
 
 impl Acceptor {
     async fn run(self) {
         let mut handshakes = Pending::default();
+        // All lanes of a port end together.
+        let Some(first) = self.lanes.first() else {
+            return;
+        };
         loop {
             tokio::select! {
-                () = self.accepted.closed() => return,
+                () = first.accepted.closed() => return,
                 () = handshakes.ended() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => self.take(stream, address, &mut handshakes).await,
@@ -176,30 +250,40 @@ impl Acceptor {
     async fn take(&self, stream: TcpStream, address: SocketAddr, handshakes: &mut Pending) {
         // Without it every small answer waits some 40 ms for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
+        let fewest = |lane: &&Lane| Arc::strong_count(&lane.place);
+        let Some(lane) = self.lanes.iter().min_by_key(fewest) else {
+            return;
+        };
         let Some(presence) = self.connections.admit(address.ip(), Instant::now()) else {
             return;
+        };
+        let stream = match lane.own(stream) {
+            Ok(stream) => stream,
+            Err(error) => return self.pause(&error).await,
         };
         let peer = Peer {
             address,
             certificate: None,
             presence,
+            place: lane.place.clone(),
         };
         match &self.handshakes {
             None => {
-                let connection = Connection::new(Transport::Plain(stream), peer);
-                let _ = self.accepted.send(connection).await;
+                let connection = lane.connection(stream, peer);
+                let _ = lane.accepted.send(connection).await;
             }
             Some(settings) => {
-                let accepted = self.accepted.clone();
+                let accepted = lane.accepted.clone();
                 let port = self.port;
                 let shaken = shake_hands(settings.clone(), stream, peer);
-                let given_up = handshakes.begin(async move {
+                let handshake = async move {
                     let (result, connection) = shaken.await;
                     count(port, result, 1);
                     if let Some(connection) = connection {
                         let _ = accepted.send(connection).await;
                     }
-                });
+                };
+                let given_up = handshakes.begin(handshake, &lane.runtime);
                 count(port, "given_up", given_up);
             }
         }

@@ -17,9 +17,11 @@ use crate::app::{App, AppError};
 use crate::grpc::{Services, wire};
 use crate::store::{Engine, StoreError};
 
+use super::auth::Gate;
 use super::compose::Opened;
 use super::config::{Config, ServerConfig};
 use super::connections::{NotedLayer, Rules};
+use super::cores::{self, Cores};
 use super::gauges;
 use super::guard::{Capacity, Limits};
 use super::incoming::Incoming;
@@ -60,9 +62,9 @@ type NotedRouter = Router<Stack<NotedLayer, Identity>>;
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The gRPC transport.
+    /// The gRPC port.
     #[error("the gRPC port failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
+    Grpc(#[from] cores::ServeError),
     /// The operations port.
     #[error("the operations port failed: {0}")]
     Operations(#[from] std::io::Error),
@@ -92,6 +94,13 @@ pub struct Server {
     config: Config,
     metrics: PrometheusHandle,
     security: Arc<Security>,
+}
+
+/// What all threads that serve share.
+struct Shared {
+    services: Services,
+    limits: Limits,
+    gate: Gate,
 }
 
 /// How a server ended.
@@ -146,21 +155,29 @@ impl Server {
         reporter
             .set_service_status("", ServingStatus::Serving)
             .await;
-        let router = self.router(stopped.clone())?.add_service(health);
-        let incoming = Incoming::new(
+        let cores = Cores::new(self.config.server.worker_threads)?;
+        let lanes = Incoming::spread(
             listeners.grpc,
             self.security.handshakes(),
             grpc_rules(&self.config.server),
             "grpc",
+            cores.handles(),
         )?;
+        let shared = self.shared(&stopped);
+        let served = lanes
+            .iter()
+            .map(|_| {
+                let router = self.router(&shared)?.add_service(health.clone());
+                Ok(move |lane, stopped| router.serve_with_incoming_shutdown(lane, until(stopped)))
+            })
+            .collect::<Result<_, ServeError>>()?;
         let operations = Incoming::new(
             listeners.operations,
             self.security.operations_handshakes(),
             operations_rules(&self.config.server),
             "operations",
         )?;
-        let mut grpc =
-            tokio::spawn(router.serve_with_incoming_shutdown(incoming, until(stopped.clone())));
+        let mut grpc = tokio::spawn(cores.serve(lanes, served, stopped.clone()));
         let operations = tokio::spawn(port::serve(
             operations,
             self.pages(),
@@ -216,33 +233,35 @@ impl Server {
         ]
     }
 
-    fn router(&self, stopping: watch::Receiver<bool>) -> Result<NotedRouter, ServeError> {
+    /// What the threads share, so that limits hold for all of them together.
+    fn shared(&self, stopping: &watch::Receiver<bool>) -> Shared {
         let server = &self.config.server;
-        let services = Services::new(self.app.clone(), stopping);
-        let limits = Limits::new(Capacity {
-            calls_max: server.concurrent_requests_max,
-            streams_max: server.concurrent_streams_max,
-            timeout: server.request_timeout.get(),
-        });
-        let gate = self.security.gate(&self.config);
+        Shared {
+            services: Services::new(self.app.clone(), stopping.clone()),
+            limits: Limits::new(Capacity {
+                calls_max: server.concurrent_requests_max,
+                streams_max: server.concurrent_streams_max,
+                timeout: server.request_timeout.get(),
+            }),
+            gate: self.security.gate(&self.config),
+        }
+    }
+
+    fn router(&self, shared: &Shared) -> Result<NotedRouter, ServeError> {
+        let Shared {
+            services,
+            limits,
+            gate,
+        } = shared;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(wire::DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let bytes_max = server.request_bytes_max;
-        Ok(tonic::transport::Server::builder()
+        let bytes_max = self.config.server.request_bytes_max;
+        Ok(transport(&self.config.server)
             .layer(NotedLayer)
-            .max_concurrent_streams(Some(server.streams_per_connection_max))
-            .http2_max_pending_accept_reset_streams(Some(server.resets_pending_max))
-            .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
-            .http2_max_header_list_size(Some(server.metadata_bytes_max))
-            .max_connection_age(server.connection_age_max.get())
-            .http2_keepalive_interval(Some(server.keep_alive_interval.get()))
-            .http2_keepalive_timeout(Some(server.keep_alive_timeout.get()))
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_service(limits.guard(gate.keep(services.decisions(bytes_max))))
             .add_service(limits.guard(gate.keep(services.feedback(bytes_max))))
             .add_service(limits.guard(gate.keep(services.experiments(bytes_max))))
@@ -262,7 +281,8 @@ impl Server {
     }
 }
 
-fn grpc_rules(server: &ServerConfig) -> Rules {
+/// What holds for connections of callers, as the configuration has it.
+pub fn grpc_rules(server: &ServerConfig) -> Rules {
     let age_max = server.connection_age_max.get() + server.connection_age_grace.get();
     let per_address = server.connections_per_address_max;
     Rules {
@@ -289,13 +309,27 @@ fn operations_rules(server: &ServerConfig) -> Rules {
     }
 }
 
+/// HTTP/2 as the configuration has it.
+pub fn transport(config: &ServerConfig) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(Some(config.streams_per_connection_max))
+        .http2_max_pending_accept_reset_streams(Some(config.resets_pending_max))
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+        .http2_max_header_list_size(Some(config.metadata_bytes_max))
+        .max_connection_age(config.connection_age_max.get())
+        .http2_keepalive_interval(Some(config.keep_alive_interval.get()))
+        .http2_keepalive_timeout(Some(config.keep_alive_timeout.get()))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the server itself is gone, which is a stop as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 fn flatten(
-    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+    ended: Result<Result<(), cores::ServeError>, tokio::task::JoinError>,
 ) -> Result<(), ServeError> {
     match ended {
         Ok(result) => Ok(result?),

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use source::{Source, identifiers_after};
 
 /// A layer and those it may import from.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("app", &["domain", "store"]),
     ("lab", &["app", "store", "domain"]),
     ("grpc", &["app", "domain"]),
     ("ops", &["app", "grpc", "store", "domain"]),
-    ("cli", &["app", "domain", "lab", "ops", "store"]),
+    ("bench", &["app", "grpc", "lab", "ops", "store", "domain"]),
+    ("cli", &["app", "bench", "domain", "lab", "ops", "store"]),
 ];
 /// The one file outside the store and the lab that names engines.
 const COMPOSITION_ROOT: &str = "src/ops/compose.rs";

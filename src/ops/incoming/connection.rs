@@ -42,7 +42,12 @@ pub struct Peer {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Its place among the connections of the port.
     pub presence: Arc<Presence>,
+    /// Its place on the thread that serves it.
+    pub place: Place,
 }
+
+/// Each connection of a thread holds one, so that they are counted by counting these.
+pub type Place = Arc<()>;
 
 // === impl Connection ===
 

@@ -1,0 +1,175 @@
+//! A server in a process of its own: started, watched and ended.
+//!
+//! Invariant: only the process started here is ever signalled, and it never outlives what started it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::BenchError;
+
+/// Clock ticks of proc(5) in a second; the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Bytes of a page as proc(5) counts resident ones.
+const PAGE_BYTES: u64 = 4_096;
+
+/// A running server.
+pub struct Process {
+    child: Child,
+    name: String,
+    /// Where it serves gRPC.
+    pub address: String,
+    /// Time from its start until it said that it serves.
+    pub started_in: Duration,
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPU time of all its threads, microseconds.
+    pub cpu_us: f64,
+    /// Memory that it holds now, bytes.
+    pub resident_bytes: u64,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a program and waits until it prints the line that begins with `gRPC`.
+    ///
+    /// # Errors
+    /// It does not start, or ends before it serves.
+    pub fn start(program: &Path, name: &str, arguments: &[String]) -> Result<Self, BenchError> {
+        let failed = |what: String| BenchError::Process {
+            process: name.to_owned(),
+            what,
+        };
+        let begun = Instant::now();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(format!("{}: {error}", program.display())))?;
+        let output = child.stdout.take().map(BufReader::new);
+        let mut process = Self {
+            child,
+            name: name.to_owned(),
+            address: String::new(),
+            started_in: Duration::ZERO,
+        };
+        let mut lines = output.into_iter().flat_map(BufReader::lines);
+        let address = lines.find_map(|line| {
+            let line = line.ok()?;
+            let mut words = line.split_whitespace();
+            let is_address = words.next() == Some("gRPC");
+            is_address
+                .then(|| words.next().map(str::to_owned))
+                .flatten()
+        });
+        process.address = address.ok_or_else(|| failed("it ended before it served".to_owned()))?;
+        process.started_in = begun.elapsed();
+        // What it prints later is read to the end, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(process)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It has ended, or there is no `/proc`.
+    pub fn usage(&self) -> Result<Usage, BenchError> {
+        usage_of(&self.child.id().to_string())
+    }
+
+    /// Ends it in order and waits for it.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub fn stop(mut self) -> Result<(), BenchError> {
+        let id = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id {
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)
+                .map_err(std::io::Error::from)?;
+        }
+        let status = self.child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(BenchError::Process {
+            process: self.name.clone(),
+            what: format!("it ended with {status}"),
+        })
+    }
+
+    /// Ends it at once, as a crash would.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub fn kill(mut self) -> Result<(), BenchError> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail where it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What this process has used so far.
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn own_usage() -> Result<Usage, BenchError> {
+    usage_of("self")
+}
+
+fn usage_of(process: &str) -> Result<Usage, BenchError> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let usage = parsed(&stat);
+    usage.ok_or_else(|| BenchError::Nonsense("/proc/PID/stat has another form here".to_owned()))
+}
+
+/// Fields 14, 15 and 24 of proc(5), counted from the name in brackets, which may hold anything.
+fn parsed(stat: &str) -> Option<Usage> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+    let (user, system) = (number(14)?, number(15)?);
+    Some(Usage {
+        cpu_us: (user + system) / TICKS_PER_SECOND * 1e6,
+        resident_bytes: number(24)? as u64 * PAGE_BYTES,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_behind_a_name_that_looks_like_fields() {
+        let rest: Vec<String> = (4..=30).map(|field| field.to_string()).collect();
+        let stat = format!("77 (a ) b) S {}", rest.join(" "));
+        let usage = parsed(&stat).unwrap();
+        assert_eq!(usage.cpu_us, (14.0 + 15.0) * 1e4);
+        assert_eq!(usage.resident_bytes, 24 * 4_096);
+        assert_eq!(parsed("nothing"), None);
+    }
+
+    #[test]
+    fn a_program_that_never_serves_is_an_error() {
+        let error = Process::start(Path::new("/bin/true"), "true", &[]).err();
+        assert!(
+            matches!(error, Some(BenchError::Process { .. })),
+            "{error:?}"
+        );
+    }
+}

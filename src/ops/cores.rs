@@ -1,0 +1,111 @@
+//! A thread a core, each with a runtime of its own, on which connections live from their first byte to their last.
+//!
+//! A call is then answered on the thread that read it: no other thread is woken, nothing is stolen, and caches stay warm. Work that blocks still goes
+//! to the blocking threads of the runtime. Which connection goes where is decided when it is accepted.
+
+use std::future::Future;
+use std::io;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{oneshot, watch};
+
+use super::incoming::Incoming;
+
+/// Runtimes that have no thread yet.
+pub struct Cores {
+    runtimes: Vec<Runtime>,
+}
+
+/// A thread that serves; it stops at once when this is dropped.
+struct Core {
+    ended: oneshot::Receiver<Result<(), tonic::transport::Error>>,
+    _stop_at_once: oneshot::Sender<()>,
+}
+
+// === impl Cores ===
+
+impl Cores {
+    /// So many runtimes; 0 means one a core.
+    ///
+    /// # Errors
+    /// A runtime cannot be made.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores() } else { threads };
+        let runtime = |_| Builder::new_current_thread().enable_all().build();
+        let runtimes = (0..threads).map(runtime).collect::<io::Result<_>>()?;
+        Ok(Self { runtimes })
+    }
+
+    /// The runtimes, for those who hand connections to them.
+    pub fn handles(&self) -> Vec<Handle> {
+        let handle = |runtime: &Runtime| runtime.handle().clone();
+        self.runtimes.iter().map(handle).collect()
+    }
+
+    /// Starts the threads, each with its connections and services; resolves once all have ended, which is when they were told to stop and every
+    /// call is answered. Dropped before, it cuts the calls off.
+    ///
+    /// # Errors
+    /// A thread does not start, or the transport fails on one.
+    pub async fn serve<S, F>(
+        self,
+        lanes: Vec<Incoming>,
+        services: Vec<S>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), ServeError>
+    where
+        S: FnOnce(Incoming, watch::Receiver<bool>) -> F + Send + 'static,
+        F: Future<Output = Result<(), tonic::transport::Error>>,
+    {
+        let mut cores = Vec::new();
+        for ((runtime, lane), service) in self.runtimes.into_iter().zip(lanes).zip(services) {
+            let stopped = stopped.clone();
+            cores.push(start(runtime, move || service(lane, stopped))?);
+        }
+        for core in cores {
+            // A thread that ended without a word did so in a defect, which has been printed.
+            let lost = |_| io::Error::other("a serving thread ended in a defect");
+            core.ended.await.map_err(lost)??;
+        }
+        Ok(())
+    }
+}
+
+/// Why serving ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// A thread.
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+}
+
+fn start<F>(runtime: Runtime, serve: impl FnOnce() -> F + Send + 'static) -> io::Result<Core>
+where
+    F: Future<Output = Result<(), tonic::transport::Error>>,
+{
+    let (tell, ended) = oneshot::channel();
+    let (stop_at_once, told) = oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("grpc".to_owned())
+        .spawn(move || {
+            let result = runtime.block_on(async move {
+                tokio::select! {
+                    result = serve() => Some(result),
+                    _ = told => None,
+                }
+            });
+            // What blocks on this runtime's behalf is not waited for: calls that need it have been cut off.
+            runtime.shutdown_background();
+            if let Some(result) = result {
+                let _ = tell.send(result);
+            }
+        })?;
+    Ok(Core {
+        ended,
+        _stop_at_once: stop_at_once,
+    })
+}
