@@ -8,16 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser;
-use hermod::app::{Constraints, DecideRequest, NewExperiment, VirtualClock};
-use hermod::domain::experiment::{
-    ExperimentKind, Guardrails, Objective, Probation, SendDefaults, Settings, TrialOn, Utility,
-};
+use hermod::app::VirtualClock;
+use hermod::bench::world::{campaign, request};
 use hermod::domain::name::{Slug, TenantId};
-use hermod::domain::policy::Policy;
 use hermod::lab::Estimate;
 use hermod::ops::compose::{Opened, open_app};
 use hermod::ops::config::{Config, Engine};
-use jiff::Timestamp;
 
 /// Measures the cost of the decision log.
 #[derive(Parser)]
@@ -135,10 +131,15 @@ fn played(run: Run) -> Result<Spent, Failure> {
     let clock = Arc::new(VirtualClock::at("2026-03-02T08:00:00Z".parse()?));
     let Opened { app, engine, .. } = runtime.block_on(open_app(&config, clock))?;
     let id = Slug::parse("autumn")?;
-    runtime.block_on(app.create_experiment(experiment(&id)?))?;
+    let names = ["plain", "question", "name", "number"].map(Slug::parse);
+    let variants: Vec<Slug> = names.into_iter().collect::<Result<_, _>>()?;
+    runtime.block_on(app.create_experiment(campaign(&id, &variants)))?;
     runtime.block_on(app.start_experiment(TenantId::DEFAULT, &id))?;
     app.refresh();
-    let mut request = request(&id, run.asked, app.now());
+    let mut request = request(&id);
+    if let Asked::Variant = run.asked {
+        request.send_at = Some(app.now());
+    }
     let (own, all) = (Path::new("/proc/thread-self/schedstat"), spent_by_all()?);
     let before = spent(own)?;
     for recipient in 0..run.decisions {
@@ -152,61 +153,6 @@ fn played(run: Run) -> Result<Spent, Failure> {
         deciding,
         whole: spent_by_all()? - all,
     })
-}
-
-fn experiment(id: &Slug) -> Result<NewExperiment, Failure> {
-    let names = ["plain", "question", "name", "number"];
-    let variant = |name: &&str| Ok((Slug::parse(name)?, String::new()));
-    Ok(NewExperiment {
-        tenant: TenantId::DEFAULT,
-        id: id.clone(),
-        display_name: String::new(),
-        variants: names.iter().map(variant).collect::<Result<_, Failure>>()?,
-        settings: Settings {
-            policy: Policy::default(),
-            objective: Objective::Click,
-            kind: ExperimentKind::Campaign,
-            attribution_window_ms: 72 * 3_600_000,
-            trial_on: TrialOn::Decision,
-            holdout_share: 0.05,
-            floor: 0.02,
-            segments: Vec::new(),
-            daypart_start_hours: Vec::new(),
-            send_defaults: SendDefaults::default(),
-            half_life_hours: 504.0,
-            planned_sends: 0,
-            guardrails: Guardrails::default(),
-            probation: Probation::default(),
-            utility: Utility::default(),
-            open_proxy: false,
-            exploration_share: 0.05,
-            capacity: None,
-            shadow: false,
-        },
-        request_id: String::new(),
-        validate_only: false,
-    })
-}
-
-fn request(experiment: &Slug, asked: Asked, now: Timestamp) -> DecideRequest {
-    DecideRequest {
-        tenant: TenantId::DEFAULT,
-        experiment: experiment.clone(),
-        recipient_id: String::new(),
-        request_id: String::new(),
-        occasion: String::new(),
-        segment: None,
-        zone: None,
-        constraints: Constraints::default(),
-        send_at: match asked {
-            Asked::Variant => Some(now),
-            Asked::VariantAndTime => None,
-        },
-        eligible: Vec::new(),
-        platform: None,
-        validate_only: false,
-        full: false,
-    }
 }
 
 impl Spent {

@@ -15,6 +15,8 @@ use super::{App, AppError, HOME, LoadReport};
 
 /// Recipients at which no further partition is read.
 const SAMPLE_MAX: usize = 10_000;
+/// A fit younger than this is good enough: a start does not make one anew.
+const FRESH_MS: i64 = 12 * 3_600_000;
 
 impl App {
     /// Fits the chronotypes of every tenant anew and keeps them.
@@ -30,6 +32,11 @@ impl App {
         tenant: TenantId,
         learned: &Learned,
     ) -> Result<(), AppError> {
+        let fitted_at_ms = learned.model.load().chronotypes.fitted_at_ms;
+        let age_ms = self.now().as_millisecond() - fitted_at_ms;
+        if (0..FRESH_MS).contains(&age_ms) {
+            return Ok(());
+        }
         let mut sample = Vec::new();
         for partition in (0..self.engine.partitions()).map(Partition) {
             if sample.len() >= SAMPLE_MAX {

@@ -12,6 +12,7 @@ use crate::domain::experiment::{Experiment, ExperimentState, VariantState};
 use crate::domain::guardrail::{Measure, QUARANTINE_ABOVE, Reading, WARN_ABOVE};
 use crate::domain::name::{ExperimentUid, Slug, TenantId, VariantIndex};
 use crate::domain::oversight::{Oversight, Signal};
+use crate::domain::reporting::Detail;
 use crate::domain::sample_ratio;
 use crate::store::records::{self, key};
 use crate::store::{Batch, Change, Outcome};
@@ -67,7 +68,7 @@ impl App {
         for variant in experiment.live_variants() {
             self.guard(live, variant).await?;
         }
-        let results = self.results(live.tenant, &experiment.id)?;
+        let results = self.results_in(live.tenant, &experiment.id, Detail::Standing)?;
         for variant in experiment.variants_on_probation() {
             self.consider_probation(live, &results, variant).await?;
         }

@@ -11,7 +11,7 @@ use crate::domain::drift::Drift;
 use crate::domain::experiment::{Experiment, ExperimentKind};
 use crate::domain::name::{Slug, TenantId, VariantIndex};
 use crate::domain::posterior::CellCounts;
-use crate::domain::reporting::{BetaMixture, Reported, report};
+use crate::domain::reporting::{BetaMixture, Detail, Reported, report};
 use crate::domain::sample_ratio;
 use crate::domain::shadow::ShadowComparison;
 use crate::domain::shape::Interval;
@@ -152,6 +152,16 @@ impl Results {
 impl App {
     /// What an experiment shows now.
     pub fn results(&self, tenant: TenantId, id: &Slug) -> Result<Results, AppError> {
+        self.results_in(tenant, id, Detail::Intervals)
+    }
+
+    /// The same; without intervals each is its mean.
+    pub(super) fn results_in(
+        &self,
+        tenant: TenantId,
+        id: &Slug,
+        detail: Detail,
+    ) -> Result<Results, AppError> {
         let live = self
             .registry
             .by_name(tenant, id)
@@ -183,7 +193,7 @@ impl App {
         let ratio = RatioCheck::of(sums.ratio(now).evidence());
         let shadow = ShadowComparison::of(&sums.shadow());
         drop(sums);
-        let results = assemble(&snapshot, facts, &beliefs, now);
+        let results = assemble(&snapshot, facts, &beliefs, (now, detail));
         let drift = live.drift();
         Ok(Results {
             ratio,
@@ -219,7 +229,7 @@ fn assemble(
     snapshot: &Snapshot,
     facts: Vec<Facts>,
     beliefs: &Beliefs,
-    as_of: Timestamp,
+    (as_of, detail): (Timestamp, Detail),
 ) -> Results {
     let experiment = snapshot.experiment.clone();
     let objective = experiment.settings.objective;
@@ -231,7 +241,7 @@ fn assemble(
     let cells: Vec<Cell> = facts.iter().map(|fact| fact.cell.clone()).collect();
     let standings = terms.standings(&cells);
     let live = live_positions(&experiment);
-    let reported = report(&terms, &cells, &live);
+    let reported = report(&terms, &cells, &live, detail);
     let rows = facts.iter().zip(&standings).enumerate();
     let variants: Vec<VariantResults> = rows
         .map(|(at, (fact, of_fact))| {

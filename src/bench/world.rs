@@ -111,41 +111,14 @@ impl World {
         let (first, last) = self.variants;
         let steps = self.population.experiments.saturating_sub(1).max(1);
         let variants = first + last.saturating_sub(first) * number / steps;
-        let variant = |at| Ok((slug(&Population::variant(at))?, String::new()));
-        let segment = |at| slug(&Population::segment(at));
-        Ok(NewExperiment {
-            tenant: TenantId::DEFAULT,
-            id: id.clone(),
-            display_name: String::new(),
-            variants: (0..variants)
-                .map(variant)
-                .collect::<Result<_, BenchError>>()?,
-            settings: Settings {
-                policy: Policy::default(),
-                objective: Objective::Click,
-                kind: ExperimentKind::Campaign,
-                attribution_window_ms: 72 * 3_600_000,
-                trial_on: TrialOn::Decision,
-                holdout_share: 0.05,
-                floor: 0.2 / variants.max(1) as f64,
-                segments: (0..SEGMENTS)
-                    .map(segment)
-                    .collect::<Result<_, BenchError>>()?,
-                daypart_start_hours: Vec::new(),
-                send_defaults: SendDefaults::default(),
-                half_life_hours: 504.0,
-                planned_sends: 0,
-                guardrails: Guardrails::default(),
-                probation: Probation::default(),
-                utility: Utility::default(),
-                open_proxy: false,
-                exploration_share: 0.05,
-                capacity: None,
-                shadow: false,
-            },
-            request_id: String::new(),
-            validate_only: false,
-        })
+        let named = |name: fn(u64) -> String, count: u64| {
+            let slugs = (0..count).map(move |at| slug(&name(at)));
+            slugs.collect::<Result<Vec<_>, _>>()
+        };
+        let mut new = campaign(id, &named(Population::variant, variants)?);
+        new.settings.segments = named(Population::segment, SEGMENTS)?;
+        new.settings.floor = 0.2 / variants.max(1) as f64;
+        Ok(new)
     }
 
     /// Mails of the few hundred, with what became of them.
@@ -162,8 +135,13 @@ impl World {
             let mut reports = Vec::new();
             for person in 0..people {
                 let number = rng.random_range(0..self.population.experiments.max(1));
-                let request = self.request(number, person, mail)?;
-                let decided = app.decide(&request).await?;
+                let asked = DecideRequest {
+                    recipient_id: Population::person(person),
+                    occasion: format!("mail-{mail}"),
+                    segment: Some(slug(&Population::segment(person % SEGMENTS))?),
+                    ..request(&slug(&Population::experiment(number))?)
+                };
+                let decided = app.decide(&asked).await?;
                 let Ok(answer) = decided.answer else { continue };
                 let told = responses(&mut rng, &decided.decision_id, answer.send_at);
                 reports.extend(told.into_iter().map(Ok));
@@ -177,29 +155,6 @@ impl World {
             progress.advance(1);
         }
         Ok(())
-    }
-
-    fn request(
-        &self,
-        experiment: u64,
-        person: u64,
-        mail: i64,
-    ) -> Result<DecideRequest, BenchError> {
-        Ok(DecideRequest {
-            tenant: TenantId::DEFAULT,
-            experiment: slug(&Population::experiment(experiment))?,
-            recipient_id: Population::person(person),
-            request_id: String::new(),
-            occasion: format!("mail-{mail}"),
-            segment: Some(slug(&Population::segment(person % SEGMENTS))?),
-            zone: None,
-            constraints: Constraints::default(),
-            send_at: None,
-            eligible: Vec::new(),
-            platform: None,
-            validate_only: false,
-            full: false,
-        })
     }
 
     /// Gives everybody else a copy.
@@ -238,6 +193,59 @@ impl World {
             loader.push(Partition(partition), Change::Merge { key, operand })?;
         }
         Ok(loader.finish()?)
+    }
+}
+
+/// A campaign as it is by default, with these variants.
+pub fn campaign(id: &Slug, variants: &[Slug]) -> NewExperiment {
+    let variant = |id: &Slug| (id.clone(), String::new());
+    NewExperiment {
+        tenant: TenantId::DEFAULT,
+        id: id.clone(),
+        display_name: String::new(),
+        variants: variants.iter().map(variant).collect(),
+        settings: Settings {
+            policy: Policy::default(),
+            objective: Objective::Click,
+            kind: ExperimentKind::Campaign,
+            attribution_window_ms: 72 * 3_600_000,
+            trial_on: TrialOn::Decision,
+            holdout_share: 0.05,
+            floor: 0.02,
+            segments: Vec::new(),
+            daypart_start_hours: Vec::new(),
+            send_defaults: SendDefaults::default(),
+            half_life_hours: 504.0,
+            planned_sends: 0,
+            guardrails: Guardrails::default(),
+            probation: Probation::default(),
+            utility: Utility::default(),
+            open_proxy: false,
+            exploration_share: 0.05,
+            capacity: None,
+            shadow: false,
+        },
+        request_id: String::new(),
+        validate_only: false,
+    }
+}
+
+/// A question about nobody yet: which variant, and when in the next day.
+pub fn request(experiment: &Slug) -> DecideRequest {
+    DecideRequest {
+        tenant: TenantId::DEFAULT,
+        experiment: experiment.clone(),
+        recipient_id: String::new(),
+        request_id: String::new(),
+        occasion: String::new(),
+        segment: None,
+        zone: None,
+        constraints: Constraints::default(),
+        send_at: None,
+        eligible: Vec::new(),
+        platform: None,
+        validate_only: false,
+        full: false,
     }
 }
 

@@ -18,6 +18,10 @@ use crate::ops::server::{Listeners, Server};
 use crate::ops::shutdown::{HangUps, StopSignals};
 use crate::ops::telemetry;
 
+/// Niceness of threads that do not answer: a quarter of the share of those that do, where both are busy.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 6;
+
 /// Run the server: gRPC service, metrics and health pages
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,13 +42,27 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
         return print_effective(&loaded);
     }
     telemetry::install(&loaded.config.log).map_err(failure)?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if loaded.config.server.worker_threads > 0 {
-        runtime.worker_threads(loaded.config.server.worker_threads);
-    }
-    let runtime = runtime.enable_all().build().map_err(failure)?;
-    runtime.block_on(serve(loaded.config))?;
+    // What is done beside the answers; those have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(step_back)
+        .enable_all()
+        .build()
+        .map_err(failure)?;
+    let served = runtime.block_on(serve(loaded.config));
+    // Everything is on disk; what still computes, computes for nobody.
+    runtime.shutdown_background();
+    served?;
     print("")
+}
+
+/// Lets the threads that answer go first where both want the processor.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        // On Linux priorities are per thread. Without the right to it everything runs as before.
+        let thread = rustix::thread::gettid();
+        let _ = rustix::process::setpriority_process(Some(thread), BACKGROUND_NICENESS);
+    }
 }
 
 fn failure(error: impl std::fmt::Display) -> CliError {

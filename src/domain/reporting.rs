@@ -38,12 +38,21 @@ pub struct BetaMixture {
     parts: Vec<(f64, BetaShape)>,
 }
 
+/// How much is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Who leads, and how sure that is.
+    Standing,
+    /// The intervals as well, which cost most of it all.
+    Intervals,
+}
+
 /// What is reported of all variants of one experiment.
 #[derive(Clone, Debug)]
 pub struct Reported {
     /// Means, by variant.
     pub means: Vec<f64>,
-    /// 95 % credible intervals, by variant.
+    /// 95 % credible intervals, by variant; none unless asked for.
     pub intervals: Vec<Interval>,
     /// Who is best among those asked for, in their order.
     pub best: BestArm,
@@ -54,7 +63,7 @@ pub struct Reported {
 /// What is reported of variants with these cells; `live` are the positions of those that compete.
 ///
 /// Rates have heavy-tailed effects; values and utilities are reported as they stand.
-pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize]) -> Reported {
+pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize], detail: Detail) -> Reported {
     let objective = terms.settings.objective;
     if !objective.is_rate() {
         let posteriors: Vec<Posterior> = terms
@@ -68,10 +77,9 @@ pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize]) -> Reported {
             .collect();
         return Reported {
             means: posteriors.iter().map(Posterior::mean).collect(),
-            intervals: posteriors
-                .iter()
-                .map(|posterior| posterior.credible_interval(INTERVAL_MASS))
-                .collect(),
+            intervals: detail.intervals(&posteriors, |posterior| {
+                posterior.credible_interval(INTERVAL_MASS)
+            }),
             best: best_posterior(&alive),
             competing: Vec::new(),
         };
@@ -88,12 +96,22 @@ pub fn report(terms: &Terms<'_>, cells: &[Cell], live: &[usize]) -> Reported {
         .collect();
     Reported {
         means: mixtures.iter().map(BetaMixture::mean).collect(),
-        intervals: mixtures
-            .iter()
-            .map(|mixture| mixture.credible_interval(INTERVAL_MASS))
-            .collect(),
+        intervals: detail.intervals(&mixtures, |mixture| {
+            mixture.credible_interval(INTERVAL_MASS)
+        }),
         best: best_arm(&alive),
         competing: alive,
+    }
+}
+
+// === impl Detail ===
+
+impl Detail {
+    fn intervals<P>(self, posteriors: &[P], interval: impl Fn(&P) -> Interval) -> Vec<Interval> {
+        match self {
+            Self::Standing => Vec::new(),
+            Self::Intervals => posteriors.iter().map(interval).collect(),
+        }
     }
 }
 

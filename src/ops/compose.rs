@@ -90,7 +90,8 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
         EngineChoice::Sled => {
             let options = SledOptions {
                 partitions,
-                cache_bytes: config.store.cache_bytes,
+                cache_bytes: config.store.cache_bytes / 2,
+                records_bytes: config.store.cache_bytes / 2,
                 fold_interval: config.store.fold_interval.get(),
                 free_bytes_min: config.store.free_bytes_min,
                 ..SledOptions::new(store_path(config))

@@ -29,6 +29,9 @@ use super::port::{self, OperationsPort};
 use super::security::{Security, SecurityError};
 use super::shutdown::{Drain, Drained};
 
+/// Pause after a refresh, in lengths of it.
+const REFRESH_REST: u32 = 4;
+
 /// How often it is seen whether a step of the maintenance is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -356,8 +359,10 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
         {
             tracing::error!("a refresh ended in a defect; the allocations before it stay in use");
         }
-        metrics::histogram!("hermod_refresh_duration_seconds")
-            .record(started.elapsed().as_secs_f64());
+        let spent = started.elapsed();
+        metrics::histogram!("hermod_refresh_duration_seconds").record(spent.as_secs_f64());
+        // However many experiments there are: at most a fifth of a core, the rest is for answers.
+        tokio::time::sleep(REFRESH_REST * spent).await;
     }
 }
 

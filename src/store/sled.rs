@@ -4,6 +4,7 @@
 //! Invariant: an acknowledged commit is in the journal or among the records, synced; a restart replays the journal's tail. Measured: appending costs a
 //! small fraction of rewriting records, and many commits share one sync. Only this folder names sled.
 
+mod clean;
 mod committer;
 mod counts;
 mod disk;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::clean::Clean;
 use self::counts::Counts;
 use self::disk::Disk;
 use self::journal::Commit;
@@ -52,6 +54,8 @@ pub struct SledOptions {
     pub partitions: u16,
     /// Page cache of sled, bytes; measured, it takes more than this.
     pub cache_bytes: u64,
+    /// Records kept in memory beside it, bytes.
+    pub records_bytes: u64,
     /// Changed values held in memory at most, bytes; beyond it commits are refused until folding has caught up.
     pub overlay_bytes_max: u64,
     /// Changed values, or journal, that start a folding pass before its time, bytes.
@@ -68,7 +72,8 @@ impl SledOptions {
         SledOptions {
             directory: directory.into(),
             partitions: PARTITIONS_DEFAULT,
-            cache_bytes: 256 * 1024 * 1024,
+            cache_bytes: 128 * 1024 * 1024,
+            records_bytes: 128 * 1024 * 1024,
             overlay_bytes_max: 512 * 1024 * 1024,
             fold_after_bytes: 64 * 1024 * 1024,
             fold_interval: Duration::from_secs(10),
@@ -132,7 +137,7 @@ impl SledEngine {
         let shared = &*self.shared;
         let mut overlay = shared.overlay(partition.0)?;
         let effects = match resolve(partition, batch, &*shared.merge, |key| {
-            lookup(shared, &overlay, partition, key)
+            lookup(shared, &mut overlay, partition, key)
         })? {
             Resolved::Changed(effects) => effects,
             Resolved::Conflict(key) => {
@@ -176,13 +181,19 @@ impl SledEngine {
     }
 
     fn read_now(&self, partition: Partition, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        let overlay = self.shared.overlay(partition.0)?;
-        if let Some(dirty) = overlay.dirty.get(key) {
-            return Ok(dirty.stored());
+        let mut overlay = self.shared.overlay(partition.0)?;
+        if let Some(found) = overlay.find(key) {
+            return Ok(found);
         }
+        let dropped = overlay.dropped;
+        // Not held while the disk is read, which may take a while.
         drop(overlay);
+        let read = |disk: &Disk| disk.records.read(partition.0, key);
+        let found = self.shared.with_disk(read)?;
         self.shared
-            .with_disk(|disk| disk.records.read(partition.0, key))
+            .overlay(partition.0)?
+            .remember(key, dropped, &found);
+        Ok(found)
     }
 
     async fn close_now(&self) -> Result<(), StoreError> {
@@ -201,12 +212,12 @@ impl SledEngine {
 
 fn lookup(
     shared: &Shared,
-    overlay: &Overlay,
+    overlay: &mut Overlay,
     partition: Partition,
     key: &[u8],
 ) -> Result<Option<Stored>, StoreError> {
-    match overlay.dirty.get(key) {
-        Some(dirty) => Ok(dirty.stored()),
+    match overlay.find(key) {
+        Some(found) => Ok(found),
         None => shared.with_disk(|disk| disk.records.read(partition.0, key)),
     }
 }
@@ -220,11 +231,14 @@ fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     };
     let folded = disk.folded()?;
     let sequences = folded.as_ref().map_or(&[][..], |folded| &folded.sequences);
+    let records_bytes = options.records_bytes / u64::from(format.partitions);
+    let records_bytes = usize::try_from(records_bytes).unwrap_or(usize::MAX);
     let mut overlays: Vec<Overlay> = (0..usize::from(format.partitions))
         .map(|partition| sequences.get(partition).copied().unwrap_or(0))
         .map(|sequence| Overlay {
             sequence,
             folded_sequence: sequence,
+            clean: Clean::new(records_bytes),
             ..Overlay::default()
         })
         .collect();

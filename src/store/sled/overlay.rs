@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
+use super::clean::Clean;
 use super::journal::Entry;
 use crate::store::{Bytes, Stored};
 
@@ -37,11 +38,16 @@ pub(super) struct Overlay {
     pub(super) folded_sequence: u64,
     /// The values.
     pub(super) dirty: BTreeMap<Bytes, Dirty>,
+    /// Values that are as they are on disk.
+    pub(super) clean: Clean,
+    /// Counts what left because it had been folded: a value read from disk before that may be an older one.
+    pub(super) dropped: u64,
 }
 
 impl Overlay {
     /// Sets a value; the change of memory held, in bytes.
     pub(super) fn set(&mut self, key: Bytes, dirty: Dirty) -> isize {
+        self.clean.remove(&key);
         let bytes = footprint(&key, dirty.value.as_ref());
         let key_again = key.clone();
         let old = self
@@ -49,6 +55,21 @@ impl Overlay {
             .insert(key, dirty)
             .map_or(0, |old| footprint(&key_again, old.value.as_ref()));
         bytes - old
+    }
+
+    /// The value of a key or that there is none, if it is known without the disk.
+    pub(super) fn find(&mut self, key: &[u8]) -> Option<Option<Stored>> {
+        match self.dirty.get(key) {
+            Some(dirty) => Some(dirty.stored()),
+            None => self.clean.get(key),
+        }
+    }
+
+    /// Remembers what was read from disk when so many had left, unless it may have changed since.
+    pub(super) fn remember(&mut self, key: &[u8], dropped: u64, found: &Option<Stored>) {
+        if self.dropped == dropped && !self.dirty.contains_key(key) {
+            self.clean.put(Bytes::from(key), found.clone());
+        }
     }
 
     /// Takes a journal entry unless what is here or on disk is newer; the change of memory held, in bytes.
@@ -91,7 +112,10 @@ impl Overlay {
         match self.dirty.entry(entry.key.clone()) {
             Slot::Occupied(slot) if slot.get().version == entry.version => {
                 let (key, dirty) = slot.remove_entry();
-                -footprint(&key, dirty.value.as_ref())
+                let freed = footprint(&key, dirty.value.as_ref());
+                self.dropped += 1;
+                self.clean.put(key, dirty.stored());
+                -freed
             }
             _ => 0,
         }
@@ -101,4 +125,44 @@ impl Overlay {
 fn footprint(key: &Bytes, value: Option<&Bytes>) -> isize {
     let bytes = ENTRY_OVERHEAD_BYTES + key.len() + value.map_or(0, |value| value.len());
     isize::try_from(bytes).unwrap_or(isize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(version: u64) -> Dirty {
+        Dirty {
+            version,
+            value: Some(Bytes::from([1].as_slice())),
+        }
+    }
+
+    fn folded(version: u64) -> Entry {
+        Entry {
+            partition: 0,
+            version,
+            key: Bytes::from(b"k".as_slice()),
+            value: value(version).value,
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_fold_is_not_taken_for_what_is_on_disk_after_it() {
+        let mut overlay = Overlay {
+            clean: Clean::new(1 << 20),
+            ..Overlay::default()
+        };
+        let (key, read) = (Bytes::from(b"k".as_slice()), value(1).stored());
+        let before = overlay.dropped;
+        overlay.set(key.clone(), value(2));
+        overlay.remember(&key, before, &read);
+        assert_eq!(overlay.clean.get(&key), None, "it has changed");
+        overlay.drop_folded(&folded(2));
+        overlay.remember(&key, before, &read);
+        assert_eq!(overlay.clean.get(&key), Some(value(2).stored()));
+        overlay.remember(&key, overlay.dropped, &value(2).stored());
+        overlay.set(key.clone(), value(3));
+        assert_eq!(overlay.clean.get(&key), None, "it has changed again");
+    }
 }

@@ -12,6 +12,7 @@ fn options(directory: &TempDir) -> SledOptions {
     SledOptions {
         partitions: 4,
         cache_bytes: 16 * 1024 * 1024,
+        records_bytes: 64 * 1024,
         fold_interval: Duration::from_millis(5),
         ..SledOptions::new(directory.path().join("store"))
     }
