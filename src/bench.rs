@@ -4,6 +4,7 @@
 //! pass for speed. Prints nothing; how results are shown is left to the command line.
 
 pub mod calls;
+pub mod cost;
 pub mod drive;
 mod error;
 pub mod growth;
@@ -13,6 +14,7 @@ pub mod process;
 mod raw;
 mod spread;
 pub mod start;
+pub mod variants;
 pub mod world;
 
 pub use error::BenchError;

@@ -69,6 +69,8 @@ pub struct Turn {
     pub measured: Measured,
     /// CPU time of the server, microseconds per answer.
     pub server_cpu_us: f64,
+    /// The part of it on the threads that answer; 0 where they have no name of their own.
+    pub answering_us: f64,
     /// CPU time of the client, microseconds per answer.
     pub client_cpu_us: f64,
 }
@@ -84,6 +86,8 @@ pub struct Row {
     pub ratio: Spread,
     /// CPU time of the server, microseconds per answer.
     pub server_cpu_us: Spread,
+    /// The part of it on the threads that answer.
+    pub answering_us: Spread,
     /// CPU time of the client, microseconds per answer.
     pub client_cpu_us: Spread,
     /// Waiting at saturation, microseconds.
@@ -249,11 +253,12 @@ impl Runner {
             before = self.process.usage()?;
             Ok(())
         })?;
-        let used = self.process.usage()?.cpu_us - before.cpu_us;
+        let after = self.process.usage()?;
         let items = driven.measured.all_items.max(1) as f64;
         Ok(Turn {
             measured: driven.measured,
-            server_cpu_us: used / items,
+            server_cpu_us: (after.cpu_us - before.cpu_us) / items,
+            answering_us: (after.answering_us - before.answering_us) / items,
             client_cpu_us: driven.client_cpu_us / items,
         })
     }
@@ -368,6 +373,7 @@ fn row(own: &Runner, runner: &Runner) -> Row {
             turn.measured.per_second
         }),
         server_cpu_us: saturated(|turn| turn.server_cpu_us),
+        answering_us: saturated(|turn| turn.answering_us),
         client_cpu_us: saturated(|turn| turn.client_cpu_us),
         p50_us: saturated(|turn| turn.measured.p50_us),
         p99_us: saturated(|turn| turn.measured.p99_us),

@@ -2,15 +2,13 @@
 //!
 //! A store a size, filled anew. Warm asks about few people again and again, cold about anybody; what the system's own cache of files holds is left as it is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::BenchError;
-use super::calls::{in_a_process, serving};
-use super::drive::{Drive, Load};
+use super::cost::{Asked, cost, started};
 use super::method::{Method, Population};
-use super::process::{Process, Usage};
 use super::world::{World, bytes_of};
 use crate::lab::Progress;
 
@@ -55,11 +53,11 @@ pub struct Size {
     pub resident_started_bytes: u64,
     /// Memory after all calls, bytes.
     pub resident_bytes: u64,
-    /// CPU time of the server by call.
+    /// CPU time of the threads that answer, by call.
     pub costs: Vec<Cost>,
 }
 
-/// What a call costs the server, microseconds of CPU time.
+/// What a call costs the threads that answer, microseconds of CPU time.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Cost {
     /// The call.
@@ -100,7 +98,7 @@ fn at_size(options: &Options, people: u64, progress: &impl Progress) -> Result<S
     }
     let bytes = bytes_of(&world.directory)?;
     progress.begin("starts and calls", 2 * METHODS.len() as u64 + 1);
-    let server = start(options, &world.directory)?;
+    let server = started(&options.program, &world.directory, &options.settings)?;
     let mut size = Size {
         people,
         disk_bytes_per_person: bytes as f64 / people.max(1) as f64,
@@ -113,9 +111,16 @@ fn at_size(options: &Options, people: u64, progress: &impl Progress) -> Result<S
             people: people.min(WARM_PEOPLE),
             ..population
         };
-        let warm_us = cost(options, &server, method, few)?;
+        let asked = |population| Asked {
+            method,
+            population,
+            seconds: options.seconds,
+            connections: options.connections,
+            seed: options.seed,
+        };
+        let warm_us = cost(&options.program, &server, asked(few))?;
         progress.advance(1);
-        let cold_us = cost(options, &server, method, population)?;
+        let cold_us = cost(&options.program, &server, asked(population))?;
         progress.advance(1);
         size.costs.push(Cost {
             method,
@@ -125,7 +130,7 @@ fn at_size(options: &Options, people: u64, progress: &impl Progress) -> Result<S
     }
     size.resident_bytes = server.usage()?.resident_bytes;
     server.kill()?;
-    let again = start(options, &world.directory)?;
+    let again = started(&options.program, &world.directory, &options.settings)?;
     size.start_killed_ms = again.started_in.as_secs_f64() * 1e3;
     again.stop()?;
     progress.advance(1);
@@ -133,35 +138,4 @@ fn at_size(options: &Options, people: u64, progress: &impl Progress) -> Result<S
         std::fs::remove_dir_all(&world.directory)?;
     }
     Ok(size)
-}
-
-fn start(options: &Options, directory: &Path) -> Result<Process, BenchError> {
-    let arguments = serving(directory, &options.settings);
-    Process::start(&options.program, "hermod", &arguments)
-}
-
-/// CPU time of the server per decision.
-fn cost(
-    options: &Options,
-    server: &Process,
-    method: Method,
-    population: Population,
-) -> Result<f64, BenchError> {
-    let drive = Drive {
-        address: server.address.clone(),
-        method,
-        load: Load::Closed { in_flight: 16 },
-        connections: options.connections,
-        warm_up_seconds: options.seconds / 4.0,
-        seconds: options.seconds,
-        population,
-        seed: options.seed,
-    };
-    let mut before = Usage::default();
-    let driven = in_a_process(&options.program, &drive, || {
-        before = server.usage()?;
-        Ok(())
-    })?;
-    let used = server.usage()?.cpu_us - before.cpu_us;
-    Ok(used / driven.measured.all_items.max(1) as f64)
 }

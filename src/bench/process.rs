@@ -11,6 +11,8 @@ use super::BenchError;
 
 /// Clock ticks of proc(5) in a second; the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Name of the threads that answer calls where there is one a core.
+const ANSWERING: &str = crate::ops::cores::THREAD_NAME;
 /// Bytes of a page as proc(5) counts resident ones.
 const PAGE_BYTES: u64 = 4_096;
 
@@ -29,6 +31,8 @@ pub struct Process {
 pub struct Usage {
     /// CPU time of all its threads, microseconds.
     pub cpu_us: f64,
+    /// CPU time of those of them that answer calls, by their name, microseconds; 0 where none has that name.
+    pub answering_us: f64,
     /// Memory that it holds now, bytes.
     pub resident_bytes: u64,
 }
@@ -134,8 +138,30 @@ pub fn own_usage() -> Result<Usage, BenchError> {
 
 fn usage_of(process: &str) -> Result<Usage, BenchError> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let usage = parsed(&stat);
-    usage.ok_or_else(|| BenchError::Nonsense("/proc/PID/stat has another form here".to_owned()))
+    let nonsense = || BenchError::Nonsense("/proc/PID/stat has another form here".to_owned());
+    Ok(Usage {
+        answering_us: answering(process)?,
+        ..parsed(&stat).ok_or_else(nonsense)?
+    })
+}
+
+/// CPU time of the threads that answer calls, from their first fields of schedstat, nanoseconds.
+fn answering(process: &str) -> Result<f64, BenchError> {
+    let mut sum = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let path = task?.path();
+        // A thread may end between being listed and being read; those that answer do not.
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        if read("comm").trim_end() == ANSWERING {
+            let nanoseconds = read("schedstat");
+            let first = nanoseconds.split_whitespace().next();
+            sum += first
+                .and_then(|text| text.parse::<f64>().ok())
+                .unwrap_or(0.0)
+                / 1e3;
+        }
+    }
+    Ok(sum)
 }
 
 /// Fields 14, 15 and 24 of proc(5), counted from the name in brackets, which may hold anything.
@@ -145,6 +171,7 @@ fn parsed(stat: &str) -> Option<Usage> {
     let number = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     let (user, system) = (number(14)?, number(15)?);
     Some(Usage {
+        answering_us: 0.0,
         cpu_us: (user + system) / TICKS_PER_SECOND * 1e6,
         resident_bytes: number(24)? as u64 * PAGE_BYTES,
     })

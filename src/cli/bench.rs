@@ -5,6 +5,7 @@
 mod calls;
 mod growth;
 mod start;
+mod variants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Action {
     Calls(calls::Args),
     Growth(growth::Args),
     Start(start::Args),
+    Variants(variants::Args),
     #[command(hide = true)]
     Noop(NoopArgs),
     #[command(hide = true)]
@@ -68,6 +70,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
         Action::Calls(args) => calls::run(&args),
         Action::Growth(args) => growth::run(&args),
         Action::Start(args) => start::run(&args),
+        Action::Variants(args) => variants::run(&args),
         Action::Noop(args) => {
             noop::serve(args.runtime, |address| {
                 // Whoever started this reads it; if nobody does, there is nobody to tell.

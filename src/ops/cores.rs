@@ -11,6 +11,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::incoming::Incoming;
 
+/// Name of the threads that serve.
+pub const THREAD_NAME: &str = "grpc";
+
 /// Runtimes that have no thread yet.
 pub struct Cores {
     runtimes: Vec<Runtime>,
@@ -90,7 +93,7 @@ where
     let (tell, ended) = oneshot::channel();
     let (stop_at_once, told) = oneshot::channel::<()>();
     std::thread::Builder::new()
-        .name("grpc".to_owned())
+        .name(THREAD_NAME.to_owned())
         .spawn(move || {
             let result = runtime.block_on(async move {
                 tokio::select! {

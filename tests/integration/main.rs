@@ -28,6 +28,7 @@ mod api_restart;
 mod api_shadow;
 mod api_times;
 mod api_wire;
+mod bench;
 mod consent;
 mod crash;
 mod decision_log;
