@@ -3,9 +3,9 @@
 //! Invariant: a call beyond the limit is refused before it is read, and one whose time is over is not worked on, nor any more of it; a call
 //! counts until its answer is out. Health and reflection are not behind this, so they answer under load.
 mod held;
+mod meter;
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
-use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -23,9 +22,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
-use crate::grpc::wire;
-
 use held::Held;
+use meter::{Meters, Shape};
 
 /// How much the services may take on together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +42,7 @@ pub struct Limits {
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     timeout: Duration,
-    methods: Arc<HashMap<String, Shape>>,
-}
-
-/// Whether a method streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Unary,
-    Streaming,
+    meters: Arc<Meters>,
 }
 
 /// A service behind its limits.
@@ -71,17 +62,8 @@ impl Limits {
             calls: permits(capacity.calls_max),
             streams: permits(capacity.streams_max),
             timeout: capacity.timeout,
-            methods: Arc::new(methods()),
+            meters: Arc::new(Meters::new()),
         }
-    }
-
-    /// The method for metrics, and whether it streams. Callers write the path, so one that does not exist must not become a label.
-    fn method_of(&self, path: &str) -> (String, Shape) {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        self.methods.get_key_value(name).map_or_else(
-            || ("unknown".to_owned(), Shape::Unary),
-            |(name, shape)| (name.clone(), *shape),
-        )
     }
 
     fn permit(&self, shape: Shape) -> Option<OwnedSemaphorePermit> {
@@ -123,11 +105,12 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let arrived_at = Instant::now();
-        let (method, shape) = self.limits.method_of(request.uri().path());
-        let Some(permit) = self.limits.permit(shape) else {
+        let meters = self.limits.meters.clone();
+        let meter = meters.of(request.uri().path()).clone();
+        let Some(permit) = self.limits.permit(meter.shape) else {
             metrics::counter!("hermod_requests_shed_total").increment(1);
             let response = overloaded().into_http();
-            count(&method, &response);
+            meter.count(&response);
             return Box::pin(std::future::ready(Ok(response)));
         };
         let theirs = callers_timeout(request.headers());
@@ -138,7 +121,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let taken_on = TakenOn::begin(permit);
+            let taken_on = TakenOn::begin(permit, meters.in_flight.clone());
             let call = std::panic::AssertUnwindSafe(async move { inner.call(request).await })
                 .catch_unwind();
             let response = match before(arrived_at + limit, call).await {
@@ -147,11 +130,10 @@ where
                 Some(Err(panic)) => defect(panic.as_ref()).into_http(),
                 None => too_late(limit).into_http(),
             };
-            metrics::histogram!("hermod_request_duration_seconds", "method" => method.clone())
-                .record(arrived_at.elapsed().as_secs_f64());
-            count(&method, &response);
+            meter.took(arrived_at.elapsed().as_secs_f64());
+            meter.count(&response);
             // The deadline of a stream is that of all its messages.
-            let ends_at = theirs.filter(|_| shape == Shape::Streaming);
+            let ends_at = theirs.filter(|_| meter.shape == Shape::Streaming);
             let ends_at = ends_at.map(|theirs| arrived_at + theirs);
             Ok(response.map(|body| Body::new(Held::new(body, taken_on, ends_at))))
         })
@@ -172,42 +154,27 @@ async fn before<T>(deadline: Instant, future: impl Future<Output = T>) -> Option
 }
 
 /// One call among those taken on; a caller that goes away drops the call, and this with it.
-#[derive(Debug)]
 struct TakenOn {
     _permit: OwnedSemaphorePermit,
+    in_flight: metrics::Gauge,
 }
 
 // === impl TakenOn ===
 
 impl TakenOn {
-    fn begin(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("hermod_requests_in_flight").increment(1.0);
-        Self { _permit: permit }
+    fn begin(permit: OwnedSemaphorePermit, in_flight: metrics::Gauge) -> Self {
+        in_flight.increment(1.0);
+        Self {
+            _permit: permit,
+            in_flight,
+        }
     }
 }
 
 impl Drop for TakenOn {
     fn drop(&mut self) {
-        metrics::gauge!("hermod_requests_in_flight").decrement(1.0);
+        self.in_flight.decrement(1.0);
     }
-}
-
-/// Names of all methods of ours. An unreadable descriptor set leaves it empty: reflection refuses to start with one.
-fn methods() -> HashMap<String, Shape> {
-    let set = prost_types::FileDescriptorSet::decode(wire::DESCRIPTOR_SET).unwrap_or_default();
-    let services = set.file.into_iter().flat_map(|file| file.service);
-    services
-        .flat_map(|service| service.method)
-        .filter_map(|method| {
-            let streams = method.client_streaming() || method.server_streaming();
-            let shape = if streams {
-                Shape::Streaming
-            } else {
-                Shape::Unary
-            };
-            Some((method.name?, shape))
-        })
-        .collect()
 }
 
 fn overloaded() -> Status {
@@ -232,17 +199,6 @@ fn defect(panic: &(dyn Any + Send)) -> Status {
     );
     metrics::counter!("hermod_panics_total").increment(1);
     Status::internal("a defect of hermod ended this call; the server's log says more")
-}
-
-/// Successful streams and unary answers carry their status in trailers; without the header a call counts as OK.
-fn count(method: &str, response: &Response<Body>) {
-    let code = response
-        .headers()
-        .get("grpc-status")
-        .and_then(|code| code.to_str().ok())
-        .and_then(|code| code.parse().ok())
-        .map_or(Code::Ok, Code::from_i32);
-    metrics::counter!("hermod_requests_total", "method" => method.to_owned(), "code" => format!("{code:?}")).increment(1);
 }
 
 fn too_late(limit: Duration) -> Status {
@@ -284,18 +240,6 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-
-    #[test]
-    fn a_path_that_does_not_exist_is_no_label() {
-        let limits = limits(1);
-        let method = |name| limits.method_of(&format!("/hermod.v1.DecisionService/{name}"));
-        assert_eq!(method("Decide"), ("Decide".into(), Shape::Unary));
-        assert_eq!(
-            method("StreamDecide"),
-            ("StreamDecide".into(), Shape::Streaming)
-        );
-        assert_eq!(method("anna@example.org"), ("unknown".into(), Shape::Unary));
-    }
 
     type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 

@@ -16,7 +16,6 @@ use tonic::body::Body;
 use super::TakenOn;
 
 /// The body of an answer.
-#[derive(Debug)]
 pub(super) struct Held {
     inner: Body,
     taken_on: Option<TakenOn>,
