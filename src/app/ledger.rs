@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a commit added to the store is added here after it, so these sums are the store's, summed over partitions.
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -28,6 +28,10 @@ use crate::domain::snapshot::Table;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
 
+mod drawn;
+
+use drawn::DrawnTables;
+
 /// Everybody's curve is learned anew at most this often.
 const MODEL_INTERVAL_MS: i64 = 60_000;
 
@@ -42,6 +46,7 @@ pub struct Sums {
     /// Mails planned by hour, where the experiment has a capacity.
     pub plan: SendPlan,
     ratio: SampleRatio,
+    drawn: DrawnTables,
     /// First and last hour with counts, since 1970.
     hours: Option<(i32, i32)>,
     /// Weigh the half-lives that run side by side.
@@ -112,15 +117,13 @@ impl Sums {
     }
 
     /// Adds a decision of the policy to the check of shares.
-    pub fn add_decision(&mut self, table: &Table, chosen: VariantIndex) {
-        let propensities = table.allocation.probabilities();
-        let variants = table.candidates.iter().map(|candidate| candidate.variant);
-        self.ratio
-            .decide(variants.zip(propensities.iter().copied()), chosen);
+    pub fn add_decision(&mut self, table: &Arc<Table>, chosen: VariantIndex) {
+        self.drawn.add(table, chosen, &mut self.ratio);
     }
 
     /// The check of shares, as of now.
     pub fn ratio(&mut self, now: Timestamp) -> &SampleRatio {
+        self.drawn.settle(&mut self.ratio);
         let hour = now.as_millisecond().div_euclid(HOUR_MS);
         self.ratio.settle(i32::try_from(hour).unwrap_or(i32::MAX));
         &self.ratio

@@ -40,6 +40,23 @@ pub struct SampleRatio {
     settled: BTreeMap<VariantIndex, Deviation>,
 }
 
+/// Decisions that were drawn with the same propensities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drawn {
+    decisions: f64,
+    chosen: BTreeMap<VariantIndex, f64>,
+}
+
+// === impl Drawn ===
+
+impl Drawn {
+    /// Counts one more.
+    pub fn count(&mut self, chosen: VariantIndex) {
+        self.decisions += 1.0;
+        *self.chosen.entry(chosen).or_default() += 1.0;
+    }
+}
+
 // === impl Deviation ===
 
 impl Deviation {
@@ -52,17 +69,13 @@ impl Deviation {
 // === impl SampleRatio ===
 
 impl SampleRatio {
-    /// Counts a decision: each candidate with its propensity, and which of them was chosen.
-    pub fn decide(
-        &mut self,
-        candidates: impl Iterator<Item = (VariantIndex, f64)>,
-        chosen: VariantIndex,
-    ) {
+    /// Counts decisions: each candidate with its propensity, and how often each of them was chosen.
+    pub fn decide(&mut self, candidates: impl Iterator<Item = (VariantIndex, f64)>, drawn: &Drawn) {
         for (variant, propensity) in candidates {
-            let observed = f64::from(u8::from(variant == chosen));
+            let observed = drawn.chosen.get(&variant).copied().unwrap_or(0.0);
             self.decisions.entry(variant).or_default().add(Deviation {
-                excess: observed - propensity,
-                variance: propensity * (1.0 - propensity),
+                excess: observed - drawn.decisions * propensity,
+                variance: drawn.decisions * propensity * (1.0 - propensity),
             });
         }
     }
@@ -166,6 +179,26 @@ mod tests {
     const A: VariantIndex = VariantIndex(0);
     const B: VariantIndex = VariantIndex(1);
 
+    fn once(chosen: VariantIndex) -> Drawn {
+        let mut drawn = Drawn::default();
+        drawn.count(chosen);
+        drawn
+    }
+
+    #[test]
+    fn decisions_counted_together_are_those_counted_one_by_one() {
+        let candidates = || [(A, 0.3), (B, 0.7)].into_iter();
+        let (mut together, mut single) = (SampleRatio::default(), SampleRatio::default());
+        let mut drawn = Drawn::default();
+        for chosen in [A, B, B, A, A, B, B] {
+            drawn.count(chosen);
+            single.decide(candidates(), &once(chosen));
+        }
+        together.decide(candidates(), &drawn);
+        let (one, other) = (together.evidence(), single.evidence());
+        assert!((one / other - 1.0).abs() < 1e-12, "{one} {other}");
+    }
+
     /// Ten hours in which the allocation moves from B to A, with these chances that a mail leaves.
     fn hours(left: [f64; 2], seed: u64) -> SampleRatio {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -180,7 +213,10 @@ mod tests {
                 } else {
                     B
                 };
-                ratio.decide([(A, share_of_a), (B, 1.0 - share_of_a)].into_iter(), chosen);
+                ratio.decide(
+                    [(A, share_of_a), (B, 1.0 - share_of_a)].into_iter(),
+                    &once(chosen),
+                );
                 ratio.count(hour, chosen, 1, 0);
                 let chance = left[usize::from(chosen.0)] * reported;
                 if random.random::<f64>() < chance {
@@ -217,7 +253,7 @@ mod tests {
         let mut ratio = SampleRatio::default();
         for _ in 0..5_000 {
             let chosen = if random.random::<f64>() < 0.55 { A } else { B };
-            ratio.decide([(A, 0.5), (B, 0.5)].into_iter(), chosen);
+            ratio.decide([(A, 0.5), (B, 0.5)].into_iter(), &once(chosen));
         }
         assert!(ratio.evidence() > ALARM_FROM);
     }
@@ -231,7 +267,7 @@ mod tests {
             for decision in 0..500 {
                 let share = 0.1 + 0.8 * random.random::<f64>();
                 let chosen = if random.random::<f64>() < share { A } else { B };
-                ratio.decide([(A, share), (B, 1.0 - share)].into_iter(), chosen);
+                ratio.decide([(A, share), (B, 1.0 - share)].into_iter(), &once(chosen));
                 ratio.count(
                     decision / 50,
                     chosen,
