@@ -214,7 +214,10 @@ impl Line {
                             .lock()
                             .unwrap_or_else(std::sync::PoisonError::into_inner)
                             .next();
-                        let Some(request) = next else { break };
+                        let Some(request) = next else {
+                            tally.ran_out();
+                            break;
+                        };
                         let since = Instant::now();
                         let answer = call(channel.clone(), path, request).await;
                         tally.count(span, since, items, answer.map(drop));

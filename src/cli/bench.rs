@@ -53,9 +53,12 @@ struct WorldArgs {
     /// People with history in it
     #[arg(long, default_value_t = 1_000_000)]
     people: u64,
-    /// Running experiments in it, with 5 to 50 variants and 8 segments
+    /// Running experiments in it, with 8 segments
     #[arg(long, default_value_t = 100)]
     experiments: u64,
+    /// Variants of the first experiment and of the last; the others lie between
+    #[arg(long, num_args = 2, value_delimiter = ',', default_values_t = [5, 50], value_name = "FIRST,LAST")]
+    variants: Vec<u64>,
     /// Seed of the store and of all requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -103,6 +106,12 @@ fn program() -> Result<PathBuf, CliError> {
 // === impl WorldArgs ===
 
 impl WorldArgs {
+    /// Variants of the first experiment and the last.
+    fn variants(&self) -> (u64, u64) {
+        let at = |at: usize| self.variants.get(at).copied().unwrap_or(5);
+        (at(0), at(1))
+    }
+
     fn population(&self) -> Population {
         Population {
             people: self.people,

@@ -22,8 +22,8 @@ const KINDS: [EventKind; 5] = [
     EventKind::Clicked,
     EventKind::Converted,
 ];
-/// Events prepared for each second and connection, at least.
-const EVENTS_A_SECOND: f64 = 100_000.0;
+/// Events prepared for each second, over all connections: more than a server has been seen to take.
+const EVENTS_A_SECOND: f64 = 60_000.0;
 
 /// Events of decisions, in batches.
 pub(super) struct Reports {

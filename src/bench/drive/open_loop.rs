@@ -31,7 +31,11 @@ pub(super) async fn run(line: Line, per_second: f64) -> Result<Tally, BenchError
                 tally.count(span, since, items, answer);
             }
             next = due.recv() => {
-                let (Some(since), Some(request)) = (next, source.next()) else { break };
+                let Some(since) = next else { break };
+                let Some(request) = source.next() else {
+                    tally.ran_out();
+                    break;
+                };
                 let channel = channel.clone();
                 calls.spawn(async move {
                     let answer = call(channel, path, request).await.map(drop);

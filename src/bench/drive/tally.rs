@@ -17,6 +17,7 @@ pub struct Tally {
     all_items: u64,
     failed: u64,
     first_failure: Option<String>,
+    has_run_out: bool,
 }
 
 /// What one drive came to.
@@ -51,6 +52,7 @@ impl Tally {
             all_items: 0,
             failed: 0,
             first_failure: None,
+            has_run_out: false,
         })
     }
 
@@ -79,6 +81,11 @@ impl Tally {
         }
     }
 
+    /// There was nothing left to send before the time was over.
+    pub(super) fn ran_out(&mut self) {
+        self.has_run_out = true;
+    }
+
     /// Adds another's calls.
     pub fn merge(&mut self, other: &Self) {
         // Histograms of one kind always add up.
@@ -87,6 +94,7 @@ impl Tally {
         self.items += other.items;
         self.all_items += other.all_items;
         self.failed += other.failed;
+        self.has_run_out |= other.has_run_out;
         if self.first_failure.is_none() {
             self.first_failure.clone_from(&other.first_failure);
         }
@@ -103,6 +111,10 @@ impl Tally {
                 calls: self.calls + self.failed,
                 first: first.clone(),
             });
+        }
+        if self.has_run_out {
+            let what = "the client had nothing left to report before the time was over; give it fewer seconds";
+            return Err(BenchError::Nonsense(what.to_owned()));
         }
         if self.calls == 0 {
             let what = "no call was answered in the time that counts; give it more seconds";
@@ -157,6 +169,17 @@ mod tests {
             error.contains("1 of 2") && error.contains("broken"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_client_that_ran_out_of_events_has_measured_nothing() {
+        let now = Instant::now();
+        let mut tally = Tally::new().unwrap();
+        tally.count(span(now), now, 1, Ok(()));
+        tally.ran_out();
+        let mut sum = Tally::new().unwrap();
+        sum.merge(&tally);
+        assert!(sum.measured(1.0).is_err());
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let world = World {
         directory: directory.clone(),
         population,
-        variants: (5, 50),
+        variants: args.world.variants(),
         seed: args.world.seed,
     };
     let bar = Bar::new();
