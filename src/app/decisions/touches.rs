@@ -48,6 +48,7 @@ pub fn touch_of(
             propensity: choice.prediction.as_ref().map_or(0.0, |p| p.propensity),
         },
         converted_at_ms: None,
+        harmed_at_ms: None,
     }
 }
 

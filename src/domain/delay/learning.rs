@@ -101,6 +101,23 @@ pub fn learn(prior: &DelayPrior, evidence: &[DelayEvidence]) -> LearnedDelay {
     }
 }
 
+/// Log likelihood of delays and of silence under a curve, up to a constant, over rates that are exponential with this mean; 0 without trials.
+pub fn log_evidence(curve: &DelayCurve, evidence: &DelayEvidence, high_rate: f64) -> f64 {
+    let shares = shares_of(curve);
+    Seen::of(evidence).map_or(0.0, |seen| seen.log_likelihood(&shares, high_rate))
+}
+
+/// Answers within minutes: median 8 min.
+pub fn within_minutes() -> Option<DelayCurve> {
+    DelayCurve::new(MINUTES).ok()
+}
+
+/// Answers within seconds but for a tenth, which takes its time as given.
+pub fn within_seconds(rest: &DelayCurve) -> Option<DelayCurve> {
+    let [_, _, seconds] = shapes(rest);
+    curve_of(&seconds)
+}
+
 fn shares_of(curve: &DelayCurve) -> Shares {
     let weights = curve.weights();
     let later: f64 = weights.iter().sum();
