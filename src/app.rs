@@ -31,6 +31,7 @@ mod statistics;
 mod survey;
 mod tenants;
 mod writes;
+mod zones;
 
 use std::sync::Arc;
 

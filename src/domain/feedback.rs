@@ -198,7 +198,9 @@ fn count(touch: &mut Touch, event: &DecisionEvent) {
     }
     if does_harm(event) {
         let at_ms = event.at.as_millisecond();
-        let earlier_ms = touch.harmed_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms));
+        let earlier_ms = touch
+            .harmed_at_ms
+            .map_or(at_ms, |earlier| earlier.min(at_ms));
         touch.harmed_at_ms = Some(earlier_ms);
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
+use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel, ZoneTally};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 
@@ -102,6 +102,7 @@ records! {
     Alert = 30, "alert";
     ShadowTally = 44, "shadow tally";
     Chronotypes = 16, "chronotypes";
+    ZoneTally = 17, "zone tally";
     Drift = 24, "drift";
     NumberedTenant = 50, "tenant";
     LastTenant = 51, "last tenant number";

@@ -8,6 +8,7 @@ use crate::domain::send_time::{Exploration, PredictRequest as ModelRequest};
 use super::question::{PredictRequest, Predicted};
 use super::resolve::window;
 use super::{capacity, timing_segments};
+use crate::app::zones::Whose;
 
 impl App {
     /// When to send; records nothing.
@@ -25,19 +26,29 @@ impl App {
         }
         let address = self.address(request.tenant, &request.recipient_id);
         let start = self.start(address, now).await?;
-        let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
-        let earliest_at = window.earliest_at;
+        let learned = self.tenants.of(request.tenant);
+        let model = learned.model.load();
         let allowed = self.allowed(&start.recipient.consent);
+        let whose = Whose {
+            tenant: request.tenant,
+            recipient: &start.recipient,
+            allowed,
+            model: &model,
+            at: now,
+        };
+        let reckoned = self.reckoned(request.zone.as_ref(), whose);
+        let earliest_at = window.earliest_at;
+        window = reckoned.guarded(&window).unwrap_or(window);
+        let moved = reckoned.moved(&start.recipient);
+        let recipient = moved.as_ref().unwrap_or(&start.recipient);
         let personal = allowed.timing == ConsentLevel::Individual;
         let holdout = experiment.as_deref().is_some_and(|experiment| {
             let draws = self.seed.draws(experiment.uid, address.recipient, 0, 0);
             is_in_holdout(draws, allowed, experiment.settings.holdout_share)
         });
-        let learned = self.tenants.of(request.tenant);
-        let model = learned.model.load();
         let question = ModelRequest {
             window: &window,
-            zone: &zone,
+            zone: &reckoned.zone,
             goal: request.goal,
             jitter: 0,
             segments: timing_segments(allowed, &start.recipient),
@@ -48,10 +59,10 @@ impl App {
         let answer = if transactional {
             Ok((earliest_at, None))
         } else if holdout {
-            let first = platform_time(&window, &zone);
+            let first = platform_time(&window, &reckoned.zone);
             first.map(|at| (at, None)).ok_or(DoNotSend::NoAllowedTime)
         } else {
-            let predicted = model.predict(personal.then_some(&start.recipient.activity), question);
+            let predicted = model.predict(personal.then_some(&recipient.activity), question);
             predicted
                 .map(|prediction| (prediction.send_at, Some(prediction)))
                 .map_err(|_| DoNotSend::NoAllowedTime)
@@ -59,8 +70,8 @@ impl App {
         Ok(Predicted {
             answer,
             earliest_at,
-            zone,
-            zone_source,
+            zone: reckoned.zone,
+            zone_source: reckoned.source,
             transactional,
             holdout,
         })

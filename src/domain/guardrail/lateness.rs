@@ -3,9 +3,7 @@
 //! Invariant: probabilities sum to one, and what has been seen decides between the curves however young the mails are. A rate tested under
 //! all of them is stopped neither late because harm takes hours nor wrongly because it comes sooner than clicks do.
 use crate::domain::delay::DelayCurve;
-use crate::domain::delay::learning::{
-    DelayEvidence, log_evidence, within_minutes, within_seconds,
-};
+use crate::domain::delay::learning::{DelayEvidence, log_evidence, within_minutes, within_seconds};
 
 /// Probabilities, before any harm is seen, that it comes as late as clicks, within hours, minutes, or seconds.
 const PROBABILITIES: [f64; 4] = [0.4, 0.2, 0.2, 0.2];
