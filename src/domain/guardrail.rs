@@ -189,7 +189,7 @@ impl HarmEvidence {
 // === impl Reading ===
 
 impl Reading {
-    /// The probabilities under each belief of how late harm comes, weighed by how likely that belief is.
+    /// The least probability under the delays that are not refuted: harm that may yet prove quick does not stop a variant.
     fn of(measure: Measure, evidence: &HarmEvidence, limit: f64, lateness: &Lateness) -> Self {
         let events = measure.of(&evidence.harm).max(0.0);
         let mails = evidence.mails.max(events);
@@ -199,19 +199,16 @@ impl Reading {
         } else {
             lateness
         };
-        let (mut matured, mut probability) = (0.0, 0.0);
-        for (likely, curve) in lateness.beliefs() {
-            let counted = evidence.matured(curve).max(events);
-            matured += likely * counted;
-            probability += likely * probability_above(events, counted, limit);
-        }
+        let counted = lateness.curves().map(|curve| evidence.matured(curve));
+        // The probability falls with the mails that count.
+        let matured = counted.fold(0.0, f64::max).max(events);
         Self {
             measure,
             events,
             mails,
             matured,
             limit,
-            probability,
+            probability: probability_above(events, matured, limit),
         }
     }
 

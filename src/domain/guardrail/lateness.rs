@@ -1,61 +1,68 @@
-//! How late harm comes: a few delay curves with their probabilities, judged by the harm an experiment has seen and by its silence.
+//! How late harm comes: the delay curves that the harm an experiment has seen does not speak against.
 //!
-//! Invariant: probabilities sum to one, and what has been seen decides between the curves however young the mails are. A rate tested under
-//! all of them is stopped neither late because harm takes hours nor wrongly because it comes sooner than clicks do.
+//! Invariant: there is always one, and before any harm is seen there are all. A rate is above its limit only if it is under every one of
+//! them, so a variant is stopped neither wrongly because harm comes sooner than clicks nor late because it takes hours, once that is seen.
 use crate::domain::delay::DelayCurve;
-use crate::domain::delay::learning::{DelayEvidence, log_evidence, within_minutes, within_seconds};
+use crate::domain::delay::learning::{
+    DelayEvidence, log_conditional, within_minutes, within_seconds,
+};
 
-/// Probabilities, before any harm is seen, that it comes as late as clicks, within hours, minutes, or seconds.
-const PROBABILITIES: [f64; 4] = [0.4, 0.2, 0.2, 0.2];
-/// Harm within hours: median 1.3 h.
+/// A curve is refuted once another makes the delays seen so much likelier: the logarithm of 20.
+const REFUTED_BY: f64 = 3.0;
+/// Harm within hours: median 1.3 h, with a tail of days.
 const HOURS: [f64; 5] = [0.15, 0.40, 0.40, 0.05, 0.0];
-/// Rates of harm are taken to be exponential with this mean.
-const HIGH_RATE: f64 = 0.01;
+/// Harm with one time constant each: minutes, an hour, some hours.
+const PLAIN: [[f64; 5]; 3] = [
+    [1.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 1.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 1.0, 0.0, 0.0],
+];
 
-/// Curves of the delay of harm with their probabilities.
+/// The curves of the delay of harm that are not refuted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lateness(Vec<(f64, DelayCurve)>);
+pub struct Lateness(Vec<DelayCurve>);
 
 impl Lateness {
     /// Harm is known at once: every mail counts whole.
     pub fn none() -> Self {
-        Self(vec![(1.0, DelayCurve::instant())])
+        Self(vec![DelayCurve::instant()])
     }
 
     /// What an experiment's harm says of its delay, where clicks come as late as `of_clicks` has it.
     ///
-    /// Bayes' rule over four curves: `P(h) ~ prior(h) prod over harm of f_h(delay) integral of r^N exp(-r (sum over mails of F_h(age) + 1/m)) dr`.
-    /// The silence of young mails speaks for late harm as loudly as the delays seen speak against it, so early harm alone does not
-    /// pass for quick harm: only quick harm can have been seen by then.
+    /// Seven curves, from seconds to the clicks', by the likelihood of the delays seen given that they could be seen,
+    /// `prod over harm of f_h(delay) / F_h(age)`, averaged over the mails' ages: early harm alone does not pass for quick harm, as only quick
+    /// harm can have been seen by then. Those whose likelihood is a twentieth of the best one's or more remain (Royall 1997).
     pub fn judged(of_clicks: &DelayCurve, evidence: &DelayEvidence) -> Self {
+        let plain = PLAIN
+            .into_iter()
+            .map(|weights| DelayCurve::new(weights).ok());
         let curves = [
-            Some(*of_clicks),
-            DelayCurve::new(HOURS).ok(),
-            within_minutes(),
             within_seconds(of_clicks),
+            within_minutes(),
+            DelayCurve::new(HOURS).ok(),
+            Some(*of_clicks),
         ];
-        let known = PROBABILITIES.into_iter().zip(curves);
-        let weighed: Vec<(f64, DelayCurve)> = known
-            .filter_map(|(prior, curve)| Some((prior, curve?)))
-            .map(|(prior, curve)| {
-                let log = prior.ln() + log_evidence(&curve, evidence, HIGH_RATE);
-                (log, curve)
-            })
+        let curves = curves.into_iter().chain(plain).flatten();
+        let judged: Vec<(f64, DelayCurve)> = curves
+            .map(|curve| (log_conditional(&curve, evidence), curve))
             .collect();
-        let most = weighed.iter().map(|(log, _)| *log);
+        let most = judged.iter().map(|(log, _)| *log);
         let most = most.fold(f64::NEG_INFINITY, f64::max);
-        let likely = |log: f64| (log - most).exp();
-        let sum: f64 = weighed.iter().map(|(log, _)| likely(*log)).sum();
-        if !(sum.is_finite() && sum > 0.0) {
-            return Self::none();
+        let remain = judged
+            .into_iter()
+            .filter(|(log, _)| *log >= most - REFUTED_BY);
+        let remain: Vec<DelayCurve> = remain.map(|(_, curve)| curve).collect();
+        if remain.is_empty() {
+            Self::none()
+        } else {
+            Self(remain)
         }
-        let share = |(log, curve): (f64, DelayCurve)| (likely(log) / sum, curve);
-        Self(weighed.into_iter().map(share).collect())
     }
 
-    /// The curves with their probabilities.
-    pub fn beliefs(&self) -> impl Iterator<Item = (f64, &DelayCurve)> {
-        self.0.iter().map(|(likely, curve)| (*likely, curve))
+    /// The curves.
+    pub fn curves(&self) -> impl Iterator<Item = &DelayCurve> {
+        self.0.iter()
     }
 }
 
@@ -88,8 +95,12 @@ mod tests {
         Lateness::judged(&DelayCurve::default_click().within(72.0), evidence)
     }
 
-    fn first(lateness: &Lateness) -> f64 {
-        lateness.beliefs().next().map_or(0.0, |(likely, _)| likely)
+    /// Shares of harm that have come within an hour, by the quickest and by the slowest curve that remains.
+    fn within_an_hour(lateness: &Lateness) -> (f64, f64) {
+        let shares = lateness.curves().map(|curve| curve.arrived_share(1.0));
+        shares.fold((0.0, 1.0), |(most, least), share| {
+            (most.max(share), least.min(share))
+        })
     }
 
     fn complaint_probability(evidence: &DelayEvidence, lateness: &Lateness) -> f64 {
@@ -108,24 +119,34 @@ mod tests {
     }
 
     #[test]
-    fn before_any_harm_the_prior_holds_and_silence_moves_it_little() {
+    fn before_any_harm_nothing_is_refuted() {
         let lateness = judged(&DelayEvidence::default());
-        assert!((first(&lateness) - PROBABILITIES[0]).abs() < 1e-12);
-        let sum: f64 = lateness.beliefs().map(|(likely, _)| likely).sum();
-        assert!((sum - 1.0).abs() < 1e-12);
+        assert_eq!(lateness.curves().count(), 7);
+        let (quickest, slowest) = within_an_hour(&lateness);
+        assert!(quickest > 0.9 && slowest < 0.3, "{quickest} {slowest}");
     }
 
     #[test]
     fn delays_of_seconds_and_of_hours_are_told_apart() {
         let seconds = [0.001, 0.002, 0.002, 0.003, 0.001, 0.002];
-        assert!(first(&judged(&seen(5_000.0, 8.0, &seconds))) < 0.01);
+        let (_, slowest) = within_an_hour(&judged(&seen(5_000.0, 8.0, &seconds)));
+        assert!(slowest > 0.9, "{slowest}");
         let hours = [0.2, 1.5, 4.0, 6.0, 7.0, 7.5];
-        assert!(first(&judged(&seen(5_000.0, 8.0, &hours))) > 0.6);
+        let (quickest, _) = within_an_hour(&judged(&seen(5_000.0, 8.0, &hours)));
+        assert!(quickest < 0.6, "{quickest}");
+    }
+
+    #[test]
+    fn early_harm_alone_does_not_pass_for_quick_harm() {
+        // Within the first hour of a campaign both look alike but for the minutes.
+        let delays = [0.2, 0.5, 0.6, 0.9];
+        let (_, slowest) = within_an_hour(&judged(&seen(5_000.0, 1.0, &delays)));
+        assert!(slowest < 0.3, "{slowest}");
     }
 
     #[test]
     fn harm_in_young_mails_stops_sooner_than_the_same_harm_in_old_ones() {
-        let delays = [0.1, 0.4, 0.6, 0.8];
+        let delays = [0.1, 0.4, 0.6, 0.8, 0.9];
         let (young, old) = (seen(3_000.0, 1.0, &delays), seen(3_000.0, 500.0, &delays));
         let of_young = complaint_probability(&young, &judged(&young));
         let of_old = complaint_probability(&old, &judged(&old));
