@@ -3,18 +3,16 @@
 //!
 //! Invariant: the sample is whole partitions, so it is random by the keyed hash; only recipients whose hours may be used for themselves are
 //! read, and one who was erased is missing from the next fit. Decisions use a fit once the next model is made.
-use jiff::Timestamp;
-
-use crate::domain::decide::Allowed;
 use crate::domain::name::TenantId;
 use crate::domain::recipient::{ConsentLevel, Recipient};
 use crate::domain::send_time::chronotypes::fit::{Habits, fit};
-use crate::domain::send_time::{Chronotypes, ZoneTally};
+use crate::domain::send_time::{Chronotypes, SendTimeModel, ZoneTally};
 use crate::store::records::{self, key};
 use crate::store::{Batch, Change, Partition, SCAN_ROWS_MAX, Scan};
 
 use super::load::foreign_key;
 use super::tenants::Learned;
+use super::zones::{Reckoned, Whose};
 use super::{App, AppError, HOME, LoadReport};
 
 /// Recipients at which no further partition is read.
@@ -25,23 +23,23 @@ const SAMPLE_MAX: usize = 10_000;
 struct Sample {
     habits: Vec<Habits>,
     zones: ZoneTally,
-    /// Whether a person of unknown zone can be taken to have the default one's time.
-    is_plain: bool,
 }
 
 // === impl Sample ===
 
 impl Sample {
-    fn add(&mut self, recipient: &Recipient, allowed: Allowed, now: Timestamp) {
-        if allowed.timing >= ConsentLevel::Aggregate {
+    /// A person of unknown zone is read on the clocks of the zone that the hours speak for, and left out while they speak for none.
+    fn add(&mut self, whose: Whose<'_>, reckoned: &Reckoned) {
+        let (recipient, timing) = (whose.recipient, whose.allowed.timing);
+        if timing >= ConsentLevel::Aggregate {
             let zone = recipient.zone.as_deref();
             zone.into_iter().for_each(|zone| self.zones.count(zone));
         }
-        let has_local_hours = self.is_plain || recipient.zone.is_some();
-        if allowed.timing == ConsentLevel::Individual && has_local_hours {
-            let reading = recipient.activity.read(now);
-            self.habits
-                .extend(Habits::of(&reading, &recipient.segments));
+        if timing == ConsentLevel::Individual && reckoned.is_sure {
+            let moved = reckoned.moved(recipient);
+            let activity = &moved.as_ref().unwrap_or(recipient).activity;
+            let habits = Habits::of(&activity.read(whose.at), &recipient.segments);
+            self.habits.extend(habits);
         }
     }
 }
@@ -62,18 +60,15 @@ impl App {
         tenant: TenantId,
         learned: &Learned,
     ) -> Result<(), AppError> {
-        let mut sample = Sample {
-            is_plain: self.has_plain_zones(learned),
-            ..Sample::default()
-        };
+        let mut sample = Sample::default();
+        let model = learned.model.load_full();
         for partition in (0..self.engine.partitions()).map(Partition) {
             if sample.habits.len() >= SAMPLE_MAX {
                 break;
             }
-            self.sample_partition(partition, tenant, &mut sample)
+            self.sample_partition(partition, (tenant, &model), &mut sample)
                 .await?;
         }
-        let model = learned.model.load_full();
         let chronotypes = fit(
             &sample.habits,
             &model.everyone,
@@ -91,15 +86,10 @@ impl App {
         self.keep_zones(tenant, sample.zones).await
     }
 
-    fn has_plain_zones(&self, learned: &Learned) -> bool {
-        let zones = learned.zones.load();
-        zones.is_plain(&self.settings.default_zone, self.now())
-    }
-
     async fn sample_partition(
         &self,
         partition: Partition,
-        tenant: TenantId,
+        (tenant, model): (TenantId, &SendTimeModel),
         sample: &mut Sample,
     ) -> Result<(), AppError> {
         let now = self.now();
@@ -116,7 +106,14 @@ impl App {
                 let Ok(recipient) = records::decode::<Recipient>(&stored.value) else {
                     continue;
                 };
-                sample.add(&recipient, self.allowed(&recipient.consent), now);
+                let whose = Whose {
+                    tenant,
+                    recipient: &recipient,
+                    allowed: self.allowed(&recipient.consent),
+                    model,
+                    at: now,
+                };
+                sample.add(whose, &self.reckoned(None, whose));
             }
             if rows.len() < SCAN_ROWS_MAX {
                 return Ok(());

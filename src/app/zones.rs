@@ -23,7 +23,7 @@ use super::{App, AppError, HOME, LoadReport};
 const RECKONED_FROM: f64 = 0.5;
 /// Quiet hours hold in every zone that is at least so likely.
 const QUIET_FROM: f64 = 0.05;
-/// The default zone is not in question from so high a probability on.
+/// A zone is as good as known from so high a probability on.
 const CERTAIN_FROM: f64 = 0.95;
 
 /// The zone that a decision reckons in.
@@ -35,8 +35,10 @@ pub(super) struct Reckoned {
     pub source: ZoneSource,
     /// The zone that the person's record is kept in.
     pub kept_in: Zone,
-    /// Whether the hours of this person's mails may count among everybody's.
+    /// Whether the hours of this person's mails, as the record tells them, may count among everybody's.
     pub teaches_everyone: bool,
+    /// Whether the zone is known, or as good as known.
+    pub is_sure: bool,
     /// Hours that the zone's clocks are ahead of those of the record.
     ahead_hours: i32,
     /// Minutes that the clocks of other likely zones are ahead of the zone's, the likeliest first.
@@ -62,6 +64,7 @@ impl Reckoned {
             zone,
             source,
             teaches_everyone: true,
+            is_sure: true,
             ahead_hours: 0,
             others_ahead_minutes: Vec::new(),
         }
@@ -118,6 +121,7 @@ impl App {
             zone,
             kept_in: default.clone(),
             teaches_everyone: own.is_some_and(|own| own.probability >= CERTAIN_FROM),
+            is_sure: first.probability >= CERTAIN_FROM,
             ahead_hours,
             others_ahead_minutes: others.collect(),
         }

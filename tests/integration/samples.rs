@@ -30,7 +30,9 @@ use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
 };
 use hermod::domain::send_plan::PlannedSends;
-use hermod::domain::send_time::{Chronotype, Chronotypes, Individuality, Level, SegmentWeights};
+use hermod::domain::send_time::{
+    Chronotype, Chronotypes, Individuality, Level, SegmentWeights, ZoneTally,
+};
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
 use hermod::domain::timing::{CampaignLevel, TouchTiming};
@@ -281,6 +283,18 @@ fn delays_of_answers_are_read_as_they_were_written() {
     arrivals.count(Objective::Open, 0.5, 1.0);
     arrivals.count(Objective::Click, 30.0, 0.25);
     check(&arrivals);
+}
+
+#[test]
+fn a_tally_of_zones_is_read_as_it_was_written() {
+    let mut tally = ZoneTally {
+        counted_at_ms: AT_MS,
+        ..ZoneTally::default()
+    };
+    for zone in ["Asia/Tokyo", "Europe/Berlin", "Asia/Tokyo"] {
+        tally.count(zone);
+    }
+    check(&tally);
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! Predicting when to send: the same rules as a decision, nothing recorded.
+use std::sync::Arc;
+
+use crate::app::registry::Live;
+use crate::app::zones::Whose;
 use crate::app::{App, AppError};
 use crate::domain::decide::{is_in_holdout, platform_time};
 use crate::domain::name::Slug;
@@ -8,17 +12,12 @@ use crate::domain::send_time::{Exploration, PredictRequest as ModelRequest};
 use super::question::{PredictRequest, Predicted};
 use super::resolve::window;
 use super::{capacity, timing_segments};
-use crate::app::zones::Whose;
 
 impl App {
     /// When to send; records nothing.
     pub async fn predict_send_time(&self, request: &PredictRequest) -> Result<Predicted, AppError> {
         let now = self.now();
-        let named = |id: &Slug| {
-            let live = self.registry.by_name(request.tenant, id);
-            live.ok_or_else(|| AppError::no_experiment(id.as_str()))
-        };
-        let live = request.experiment.as_ref().map(named).transpose()?;
+        let live = self.experiment_asked_about(request)?;
         let experiment = live.as_ref().map(|live| live.experiment());
         let (mut window, transactional) = window(&request.constraints, experiment.as_deref(), now)?;
         if let (Some(live), Some(experiment)) = (&live, &experiment) {
@@ -75,5 +74,15 @@ impl App {
             transactional,
             holdout,
         })
+    }
+    fn experiment_asked_about(
+        &self,
+        request: &PredictRequest,
+    ) -> Result<Option<Arc<Live>>, AppError> {
+        let named = |id: &Slug| {
+            let live = self.registry.by_name(request.tenant, id);
+            live.ok_or_else(|| AppError::no_experiment(id.as_str()))
+        };
+        request.experiment.as_ref().map(named).transpose()
     }
 }

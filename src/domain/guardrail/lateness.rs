@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn harm_in_young_mails_stops_sooner_than_the_same_harm_in_old_ones() {
-        let delays = [0.1, 0.4, 0.6, 0.8, 0.9];
-        let (young, old) = (seen(3_000.0, 1.0, &delays), seen(3_000.0, 500.0, &delays));
+        let delays = [0.1, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9];
+        let (young, old) = (seen(5_000.0, 1.0, &delays), seen(5_000.0, 500.0, &delays));
         let of_young = complaint_probability(&young, &judged(&young));
         let of_old = complaint_probability(&old, &judged(&old));
         let raw = complaint_probability(&young, &Lateness::none());

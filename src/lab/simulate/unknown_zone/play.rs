@@ -258,7 +258,6 @@ impl Game<'_> {
     }
 
     /// Decides on a mail; answers when it leaves, and when it is opened with the event, if it is.
-    #[expect(clippy::type_complexity, reason = "two facts about one mail")]
     fn mail(
         &self,
         request: &DecideRequest,
