@@ -32,6 +32,7 @@ mod survey;
 mod tenants;
 mod turns;
 mod writes;
+mod zones;
 
 use std::sync::Arc;
 

@@ -182,6 +182,7 @@ const KINDS_OF_PREFIX: &[(&[u8], &[u8])] = &[
     (key::INDIVIDUALITIES, &[7]),
     (key::ARRIVALS, &[9]),
     (key::CHRONOTYPES, &[16]),
+    (key::ZONE_TALLIES, &[17]),
     (key::SEND_PLANS, &[20]),
     (key::DRIFTS, &[24]),
     (key::ALERTS, &[30]),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::cell::Lane;
-use crate::domain::civil::Zone;
 use crate::domain::decide::{Allowed, Choice, Question, Reason, Timing, Verdict, decide};
 use crate::domain::decision_log::Place;
 use crate::domain::experiment::TrialOn;
@@ -19,6 +18,7 @@ use crate::domain::token::DecisionToken;
 
 use super::decision_log::Entry;
 use super::writes::{Address, Effects, TRIES_MAX};
+use super::zones::{Reckoned, Whose};
 use super::{App, AppError};
 
 mod capacity;
@@ -45,8 +45,7 @@ struct Asked<'a> {
     address: Address,
     snapshot: &'a Arc<Snapshot>,
     resolved: &'a Resolved,
-    zone: Zone,
-    zone_source: ZoneSource,
+    reckoned: Reckoned,
     place: Place,
     now: Timestamp,
 }
@@ -62,8 +61,8 @@ impl Asked<'_> {
             decided_at: self.now,
             repeated: false,
             version: self.snapshot.version,
-            zone: self.zone.clone(),
-            zone_source: self.zone_source,
+            zone: self.reckoned.zone.clone(),
+            zone_source: self.reckoned.source,
             transactional: self.resolved.transactional,
         }
     }
@@ -124,21 +123,29 @@ impl App {
         start: Start,
         now: Timestamp,
     ) -> Result<Option<Decided>, AppError> {
-        let (zone, zone_source) = self.zone(request.zone.as_ref(), Some(&start.recipient));
+        let learned = self.tenants.of(address.tenant);
+        let model = learned.model.load();
+        let allowed = self.allowed(&start.recipient.consent);
+        let whose = Whose {
+            tenant: address.tenant,
+            recipient: &start.recipient,
+            allowed,
+            model: &model,
+            at: now,
+        };
+        let reckoned = self.reckoned(request.zone.as_ref(), whose);
+        let guarded = reckoned.guarded(&resolved.window);
+        let window = guarded.as_ref().unwrap_or(&resolved.window);
         let place = place(&snapshot.experiment, resolved.occasion, &start.recipient);
         let asked = Asked {
             request,
             address,
             snapshot,
             resolved,
-            zone,
-            zone_source,
+            reckoned,
             place,
             now,
         };
-        let learned = self.tenants.of(address.tenant);
-        let model = learned.model.load();
-        let allowed = self.allowed(&start.recipient.consent);
         let question = Question {
             snapshot,
             model: &model,
@@ -149,10 +156,8 @@ impl App {
                 place.attempt,
             ),
             now,
-            timing: request
-                .send_at
-                .map_or(Timing::Within(&resolved.window), Timing::At),
-            zone: &asked.zone,
+            timing: request.send_at.map_or(Timing::Within(window), Timing::At),
+            zone: &asked.reckoned.zone,
             segment: request.segment.as_ref().map(Slug::as_str),
             eligible: resolved.eligible.as_deref(),
             frequency_cap: resolved.frequency_cap,
@@ -183,10 +188,12 @@ impl App {
         } = asked;
         let is_consented = question.allowed.content > ConsentLevel::None;
         let recorded = start.is_recordable() && !request.validate_only && is_consented;
-        let verdict = decide(&start.recipient, question);
+        let moved = asked.reckoned.moved(&start.recipient);
+        let recipient = moved.as_ref().unwrap_or(&start.recipient);
+        let verdict = decide(recipient, question);
         let mut effects = Effects::default();
         if recorded {
-            let entry = asked.entry(&start.recipient, question, &verdict);
+            let entry = asked.entry(recipient, question, &verdict);
             unless_refused(self.log_decision(&entry, &mut effects).await, ())?;
         }
         if let Some(platform) = resolved.platform {
@@ -232,7 +239,7 @@ impl App {
         learned.fallbacks.count(is_unreadable);
         let choice = start.own(choice);
         let measurable = start.recipient.opens.are_measurable(question.now);
-        let touch = touch_of(&choice, snapshot, question, asked.resolved, measurable);
+        let touch = touch_of(&choice, question, asked, measurable);
         let answer = answer_of(&choice, &touch, asked.request.full);
         let Some(effects) = effects else {
             return Ok(Some(asked.fresh(Ok(answer), String::new())));
@@ -248,21 +255,6 @@ impl App {
             self.count_choice(asked.address.tenant, &choice, &snapshot.experiment);
         }
         Ok(is_remembered.then(|| asked.fresh(Ok(answer), token)))
-    }
-
-    fn zone(&self, of_request: Option<&Zone>, recipient: Option<&Recipient>) -> (Zone, ZoneSource) {
-        let stored = || {
-            recipient
-                .and_then(|recipient| recipient.zone.as_deref())
-                .and_then(|name| Zone::parse(name).ok())
-        };
-        match of_request {
-            Some(zone) => (zone.clone(), ZoneSource::Request),
-            None => stored().map_or_else(
-                || (self.settings.default_zone.clone(), ZoneSource::Default),
-                |zone| (zone, ZoneSource::Recipient),
-            ),
-        }
     }
 
     fn token_of(&self, address: Address, snapshot: &Snapshot, touch: &Touch) -> String {

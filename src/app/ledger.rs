@@ -35,6 +35,9 @@ use drawn::DrawnTables;
 /// Everybody's curve is learned anew at most this often.
 const MODEL_INTERVAL_MS: i64 = 60_000;
 
+/// Harm counts however late it comes; later than this, 30 days, it has no bin of its own.
+const HARM_WINDOW_HOURS: f64 = 720.0;
+
 /// Sums of one experiment.
 #[derive(Clone, Debug, Default)]
 pub struct Sums {
@@ -159,6 +162,28 @@ impl Sums {
         HarmEvidence {
             mails: sum.click.trials,
             harm: sum.harm,
+            pending: sum.click.pending,
+        }
+    }
+
+    /// Delays of the harm that people did under the policy, with the mails that it may come from.
+    pub fn harm_delays(&self, now: Timestamp) -> DelayEvidence {
+        let mut sum = Cell::default();
+        let counts = |id: &CellId| id.lane == Lane::Policy && id.track == Track::CONFIGURED;
+        for (_, cell) in self.cells.iter().filter(|(id, _)| counts(id)) {
+            sum.merge(cell);
+        }
+        let now_ms = now.as_millisecond();
+        sum.advance(now_ms);
+        let mut arrivals = self.arrivals.clone();
+        arrivals.advance(now_ms);
+        DelayEvidence {
+            arrived: arrivals.harm(),
+            trials: sum.click.trials,
+            pending: sum.click.pending,
+            successes: sum.harm.unsubscribed + sum.harm.complained + sum.harm.replied_negative,
+            window_hours: HARM_WINDOW_HOURS,
+            importance: 1.0,
         }
     }
 

@@ -36,6 +36,7 @@ impl App {
         }
         self.load_tenants(&mut report).await?;
         self.load_chronotypes(&mut report).await?;
+        self.load_zones(&mut report).await?;
         let mut drifts = self.load_drifts(&mut report).await?;
         report.experiments = experiments.len();
         let now = self.now();

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::event::DecisionEvent;
-use crate::domain::experiment::{Experiment, ExperimentState, VariantState};
-use crate::domain::guardrail::{Measure, QUARANTINE_ABOVE, Reading, WARN_ABOVE};
+use crate::domain::experiment::{Experiment, ExperimentState, Objective, VariantState};
+use crate::domain::guardrail::{Lateness, Measure, QUARANTINE_ABOVE, Reading, WARN_ABOVE};
 use crate::domain::name::{ExperimentUid, Slug, TenantId, VariantIndex};
 use crate::domain::oversight::{Oversight, Signal};
 use crate::domain::reporting::Detail;
@@ -44,7 +44,8 @@ impl App {
         let Some(live) = self.registry.by_uid(tenant, uid) else {
             return;
         };
-        if let Err(error) = self.guard(&live, variant).await {
+        let lateness = self.lateness(&live);
+        if let Err(error) = self.guard(&live, variant, &lateness).await {
             tracing::warn!(%error, "a guardrail could not be acted on; the maintenance will");
         }
     }
@@ -65,27 +66,46 @@ impl App {
         if !is_watched(&experiment) {
             return Ok(());
         }
+        let lateness = self.lateness(live);
         for variant in experiment.live_variants() {
-            self.guard(live, variant).await?;
+            self.guard(live, variant, &lateness).await?;
         }
         let results = self.results_in(live.tenant, &experiment.id, Detail::Standing)?;
         for variant in experiment.variants_on_probation() {
-            self.consider_probation(live, &results, variant).await?;
+            self.consider_probation(live, &results, &lateness, variant)
+                .await?;
         }
         self.consider_whole(live, &results).await
     }
 
-    fn readings(&self, live: &Live, variant: VariantIndex, now: Timestamp) -> Vec<Reading> {
+    /// How late harm comes in an experiment, by what it has seen so far.
+    fn lateness(&self, live: &Live) -> Lateness {
+        let of_clicks = live.delay(Objective::Click).curve;
+        Lateness::judged(&of_clicks, &live.sums().harm_delays(self.now()))
+    }
+
+    fn readings(
+        &self,
+        live: &Live,
+        variant: VariantIndex,
+        lateness: &Lateness,
+        now: Timestamp,
+    ) -> Vec<Reading> {
         let experiment = live.experiment();
         let total = live.sums().harm(experiment.uid, variant, now);
         let half_life_hours = experiment.half_life_hours();
         let oversight = live.oversight();
         let evidence = oversight.evidence(variant, &total, half_life_hours, now);
-        experiment.settings.guardrails.readings(&evidence)
+        experiment.settings.guardrails.readings(&evidence, lateness)
     }
 
     /// Quarantines a variant whose guardrail is broken; warns, or ends a warning, otherwise.
-    async fn guard(&self, live: &Arc<Live>, variant: VariantIndex) -> Result<(), AppError> {
+    async fn guard(
+        &self,
+        live: &Arc<Live>,
+        variant: VariantIndex,
+        lateness: &Lateness,
+    ) -> Result<(), AppError> {
         let experiment = live.experiment();
         let is_eligible = experiment
             .variant(variant)
@@ -94,9 +114,9 @@ impl App {
             return Ok(());
         }
         let now = self.now();
-        let readings = self.readings(live, variant, now);
+        let readings = self.readings(live, variant, lateness, now);
         if broken(&readings).is_some() {
-            return self.quarantine(live, variant).await;
+            return self.quarantine(live, variant, lateness).await;
         }
         let noted = readings.iter().map(|reading| {
             let condition = Condition::warning(variant, reading.measure);
@@ -106,11 +126,16 @@ impl App {
         self.note(live, noted).await
     }
 
-    async fn quarantine(&self, live: &Arc<Live>, variant: VariantIndex) -> Result<(), AppError> {
+    async fn quarantine(
+        &self,
+        live: &Arc<Live>,
+        variant: VariantIndex,
+        lateness: &Lateness,
+    ) -> Result<(), AppError> {
         let _turn = self.alerts.turn.lock().await;
         let now = self.now();
         // Read again: a person may have put the variant back while this waited for its turn.
-        let readings = self.readings(live, variant, now);
+        let readings = self.readings(live, variant, lateness, now);
         let Some(reading) = broken(&readings) else {
             return Ok(());
         };
@@ -141,6 +166,7 @@ impl App {
         &self,
         live: &Arc<Live>,
         results: &Results,
+        lateness: &Lateness,
         variant: VariantIndex,
     ) -> Result<(), AppError> {
         let now = self.now();
@@ -148,7 +174,7 @@ impl App {
         let trials_min = experiment.settings.probation.matured_trials_min as f64;
         let shown = results.variants.get(usize::from(variant.0));
         let trials = shown.map_or(0.0, |shown| shown.effective_trials);
-        let readings = self.readings(live, variant, now);
+        let readings = self.readings(live, variant, lateness, now);
         let is_clean = readings
             .iter()
             .all(|reading| reading.probability <= WARN_ABOVE);

@@ -13,10 +13,11 @@ use crate::domain::event::EventKind;
 use crate::domain::experiment::Experiment;
 use crate::domain::name::{ExperimentUid, TenantId, VariantIndex};
 use crate::domain::recipient::{Answer, Consent, ConsentLevel, Recipient, Suppression};
-use crate::domain::send_time::{Portrait, SendTimeModel};
+use crate::domain::send_time::{Portrait, SendTimeModel, ZoneGuess};
 
-use super::decisions::timing_segments;
+use super::decisions::{ZoneSource, timing_segments};
 use super::writes::{Effects, TRIES_MAX};
+use super::zones::Whose;
 use super::{App, AppError, Kind};
 
 /// A recipient with what is needed to read the record.
@@ -26,8 +27,14 @@ pub struct RecipientView {
     pub recipient: Recipient,
     /// Consent with defaults filled in.
     pub allowed: Allowed,
-    /// Hours of activity as the model sees them.
+    /// Hours of activity as the model sees them, on the clocks of `zone`.
     pub portrait: Portrait,
+    /// The zone that is reckoned in.
+    pub zone: Zone,
+    /// Where it came from.
+    pub zone_source: ZoneSource,
+    /// Where the person may live, the likeliest first; empty where the zone is known.
+    pub likely_zones: Vec<ZoneGuess>,
     /// The experiments of the touches.
     pub experiments: BTreeMap<ExperimentUid, Arc<Experiment>>,
     /// When this was read.
@@ -114,7 +121,21 @@ impl App {
         let as_of = self.now();
         let model: Arc<SendTimeModel> = self.tenants.of(tenant).model.load_full();
         let allowed = self.allowed(&recipient.consent);
-        let profile = (allowed.timing == ConsentLevel::Individual).then_some(&recipient.activity);
+        let whose = Whose {
+            tenant,
+            recipient: &recipient,
+            allowed,
+            model: &model,
+            at: as_of,
+        };
+        let reckoned = self.reckoned(None, whose);
+        let likely_zones = match reckoned.source {
+            ZoneSource::Request | ZoneSource::Recipient => Vec::new(),
+            ZoneSource::Inferred | ZoneSource::Default => self.guesses(whose),
+        };
+        let moved = reckoned.moved(&recipient);
+        let activity = &moved.as_ref().unwrap_or(&recipient).activity;
+        let profile = (allowed.timing == ConsentLevel::Individual).then_some(activity);
         let portrait = model.portrait(profile, timing_segments(allowed, &recipient), as_of);
         let known = |uid| {
             self.registry
@@ -129,6 +150,9 @@ impl App {
         RecipientView {
             allowed,
             portrait,
+            zone: reckoned.zone,
+            zone_source: reckoned.source,
+            likely_zones,
             experiments,
             as_of,
             recipient,

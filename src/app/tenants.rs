@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::domain::allowance::Allowance;
 use crate::domain::content_id::ContentId;
 use crate::domain::name::{Slug, TenantId};
-use crate::domain::send_time::SendTimeModel;
+use crate::domain::send_time::{SendTimeModel, ZoneTally};
 use crate::store::records::{self, LastTenant, NumberedTenant, key};
 use crate::store::{Batch, Change, Outcome};
 
@@ -34,6 +34,8 @@ pub(super) struct Learned {
     pub hours: TenantHours,
     /// The send-time model in service.
     pub model: ArcSwap<SendTimeModel>,
+    /// Where its people live, as counted last.
+    pub zones: ArcSwap<ZoneTally>,
     /// Answers given as for somebody unknown.
     pub fallbacks: Fallbacks,
     /// The model last written to the decision log, with its name there.

@@ -176,7 +176,7 @@ impl Question {
             Self::Experiment(id) => Ok(experiment::page(&app.results(TENANT, id)?)),
             Self::Recipient(id) => {
                 let view = app.recipient(TENANT, id).await?;
-                Ok(recipient::page(&view, &app.settings().default_zone, ink))
+                Ok(recipient::page(&view, ink))
             }
             Self::Store => overview::store(opened).await,
         }

@@ -20,6 +20,7 @@ mod planner;
 mod proxy;
 mod segments;
 mod send_time;
+mod unknown_zone;
 mod value;
 
 use std::ffi::OsString;
@@ -70,6 +71,7 @@ enum Scenario {
     Proxy(proxy::Args),
     Value(value::Args),
     SendTime(send_time::Args),
+    UnknownZone(unknown_zone::Args),
     Segments(segments::Args),
     Faults(faults::Args),
 }
@@ -107,6 +109,7 @@ impl Scenario {
             Self::Proxy(args) => proxy::run(args),
             Self::Value(args) => value::run(args),
             Self::SendTime(args) => send_time::run(args),
+            Self::UnknownZone(args) => unknown_zone::run(args),
             Self::Segments(args) => segments::run(args),
             Self::Faults(args) => faults::run(args),
         }

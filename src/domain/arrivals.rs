@@ -1,4 +1,4 @@
-//! How long answers took: for each objective a histogram of the time from the send to the success that counts.
+//! How long answers took: for each objective, and for harm, a histogram of the time from the send to the answer that counts.
 //!
 //! Invariant: a sum over touches, faded from each send on like the cells of its experiment, so parts merge in any order and what was added
 //! can be taken back. What is learned from it is left to `delay::learning`.
@@ -24,7 +24,7 @@ pub struct Arrivals {
     pub as_of_ms: i64,
     /// Half-life of all weights, hours; 0 for none.
     pub half_life_hours: f64,
-    /// Weight of the successes by objective and bin; what is not there is 0.
+    /// Weight of the successes and of the harm by kind and bin; what is not there is 0.
     weights: BTreeMap<u8, f64>,
 }
 
@@ -56,6 +56,11 @@ fn slot(objective: Objective, bin: usize) -> u8 {
     (row * DELAY_BINS + bin.min(DELAY_BINS - 1)) as u8
 }
 
+/// Complaints, unsubscribes and negative replies together, behind the objectives.
+fn harm_slot(bin: usize) -> u8 {
+    (3 * DELAY_BINS + bin.min(DELAY_BINS - 1)) as u8
+}
+
 // === impl Arrivals ===
 
 impl Arrivals {
@@ -74,12 +79,24 @@ impl Arrivals {
         *self.weights.entry(slot).or_default() += weight;
     }
 
+    /// Counts harm of this weight that took so long.
+    pub fn count_harm(&mut self, delay_hours: f64, weight: f64) {
+        let slot = harm_slot(bin_of(delay_hours));
+        *self.weights.entry(slot).or_default() += weight;
+    }
+
+    /// Weight of the harm by bin.
+    pub fn harm(&self) -> [f64; DELAY_BINS] {
+        std::array::from_fn(|bin| self.at(harm_slot(bin)))
+    }
+
+    fn at(&self, slot: u8) -> f64 {
+        self.weights.get(&slot).copied().unwrap_or(0.0).max(0.0)
+    }
+
     /// Weight of an objective's successes by bin.
     pub fn of(&self, objective: Objective) -> [f64; DELAY_BINS] {
-        std::array::from_fn(|bin| {
-            let weight = self.weights.get(&slot(objective, bin)).copied();
-            weight.unwrap_or(0.0).max(0.0)
-        })
+        std::array::from_fn(|bin| self.at(slot(objective, bin)))
     }
 
     /// Whether nothing was counted.

@@ -56,6 +56,11 @@ impl Zone {
         self.rules.iana_name().unwrap_or("UTC")
     }
 
+    /// How far its clocks are ahead of universal time at an instant, seconds.
+    pub fn offset_seconds(&self, at: Timestamp) -> i32 {
+        self.rules.to_offset(at).seconds()
+    }
+
     /// The local hour and weekday at an instant.
     pub fn local_hour(&self, at: Timestamp) -> LocalHour {
         self.local_time(at).hour

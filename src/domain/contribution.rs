@@ -166,14 +166,15 @@ fn delays(touch: &Touch, half_life_hours: Option<f64>, now: Timestamp) -> Arriva
     let converted = touch
         .converted_at_ms
         .filter(|_| touch.has(EventKind::Converted));
+    let opened = touch.open.filter(|_| touch.measurable);
     let responses = [
-        (
-            Objective::Open,
-            seen(touch.open.filter(|_| touch.measurable)),
-        ),
+        (Objective::Open, seen(opened)),
         (Objective::Click, seen(touch.click)),
         (Objective::Conversion, converted.map(|at_ms| (at_ms, 1.0))),
     ];
+    if let Some(at_ms) = touch.harmed_at_ms {
+        arrivals.count_harm(hours_since(at_ms), kept);
+    }
     for (objective, response) in responses {
         if let Some((at_ms, weight)) = response.filter(|(_, weight)| *weight > 0.0) {
             arrivals.count(objective, hours_since(at_ms), kept * weight);

@@ -83,6 +83,7 @@ pub fn touch_from_token(token: &DecisionToken, zone: &Zone) -> Touch {
         },
         timing: TouchTiming::default(),
         converted_at_ms: None,
+        harmed_at_ms: None,
     }
 }
 
@@ -194,6 +195,22 @@ fn count(touch: &mut Touch, event: &DecisionEvent) {
         }
         EventKind::Replied => touch.replied_negative = event.sentiment == Sentiment::Negative,
         _ => {}
+    }
+    if does_harm(event) {
+        let at_ms = event.at.as_millisecond();
+        let earlier_ms = touch
+            .harmed_at_ms
+            .map_or(at_ms, |earlier| earlier.min(at_ms));
+        touch.harmed_at_ms = Some(earlier_ms);
+    }
+}
+
+/// Whether an event is harm that people do: they take their time with it, mail servers do not.
+fn does_harm(event: &DecisionEvent) -> bool {
+    match event.kind {
+        EventKind::Complained | EventKind::Unsubscribed => true,
+        EventKind::Replied => event.sentiment == Sentiment::Negative,
+        _ => false,
     }
 }
 

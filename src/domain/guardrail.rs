@@ -1,13 +1,18 @@
 //! Guardrails: is a variant's rate of complaints, unsubscribes, bounces or negative replies above its limit?
 //!
-//! Invariant: the test is a posterior probability of counts alone, so it may be asked after every event; what follows from its
-//! answer is left to `oversight`. A single event never stops a variant.
+//! Invariant: the test is a posterior probability of sums alone, so it may be asked after every event; what follows from its
+//! answer is left to `oversight`, how late harm comes to `lateness`. A single event never stops a variant.
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::checked_gamma_ur;
 
 use crate::domain::cell::Harm;
+use crate::domain::delay::{DelayCurve, TERMS, weighted};
 use crate::domain::event::EventKind;
 use crate::domain::experiment::Guardrails;
+
+mod lateness;
+
+pub use lateness::Lateness;
 
 /// A variant whose rate is above its limit with more than this probability is quarantined.
 pub const QUARANTINE_ABOVE: f64 = 0.9;
@@ -38,6 +43,8 @@ pub struct HarmEvidence {
     pub mails: f64,
     /// The harm they did.
     pub harm: Harm,
+    /// `D_j = sum over mails of exp(-age / tau_j)`: how young they are.
+    pub pending: [f64; TERMS],
 }
 
 /// The reading of one guardrail.
@@ -49,6 +56,8 @@ pub struct Reading {
     pub events: f64,
     /// Mails that left.
     pub mails: f64,
+    /// Mails that these count for by their age: harm comes late.
+    pub matured: f64,
     /// The limit of their rate.
     pub limit: f64,
     /// Posterior probability that the rate is above the limit.
@@ -94,6 +103,11 @@ impl Measure {
         }
     }
 
+    /// Whether harm of this kind is known at once: mail servers answer, not people.
+    const fn is_immediate(self) -> bool {
+        matches!(self, Self::Bounce)
+    }
+
     /// Whether events of this kind can move a guardrail.
     pub const fn is_moved_by(kind: EventKind) -> bool {
         matches!(
@@ -119,13 +133,13 @@ impl Guardrails {
     }
 
     /// The readings of all guardrails that are on.
-    pub fn readings(&self, evidence: &HarmEvidence) -> Vec<Reading> {
+    pub fn readings(&self, evidence: &HarmEvidence, lateness: &Lateness) -> Vec<Reading> {
         let limited = Measure::ALL
             .into_iter()
             .map(|measure| (measure, self.limit(measure)));
         limited
             .filter(|(_, limit)| *limit > 0.0 && *limit < 1.0)
-            .map(|(measure, limit)| Reading::of(measure, evidence, limit))
+            .map(|(measure, limit)| Reading::of(measure, evidence, limit, lateness))
             .collect()
     }
 }
@@ -137,8 +151,11 @@ impl HarmEvidence {
     pub fn since(&self, baseline: &Self) -> Self {
         let after = |now: f64, before: f64| (now - before).max(0.0);
         let (now, before) = (&self.harm, &baseline.harm);
+        // Negative where mails have matured since: what they may still have brought then counts as tried now.
+        let pending = std::array::from_fn(|j| self.pending[j] - baseline.pending[j]);
         Self {
             mails: after(self.mails, baseline.mails),
+            pending,
             harm: Harm {
                 unsubscribed: after(now.unsubscribed, before.unsubscribed),
                 complained: after(now.complained, before.complained),
@@ -153,6 +170,7 @@ impl HarmEvidence {
         let harm = &self.harm;
         Self {
             mails: self.mails * kept,
+            pending: self.pending.map(|pending| pending * kept),
             harm: Harm {
                 unsubscribed: harm.unsubscribed * kept,
                 complained: harm.complained * kept,
@@ -161,20 +179,36 @@ impl HarmEvidence {
             },
         }
     }
+
+    /// Mails that count by now, `n - sum_j w_j D_j`: each with the share of its harm that has come at its age.
+    fn matured(&self, curve: &DelayCurve) -> f64 {
+        (self.mails - weighted(&curve.weights(), &self.pending)).max(0.0)
+    }
 }
 
 // === impl Reading ===
 
 impl Reading {
-    fn of(measure: Measure, evidence: &HarmEvidence, limit: f64) -> Self {
+    /// The least probability under the delays that are not refuted: harm that may yet prove quick does not stop a variant.
+    fn of(measure: Measure, evidence: &HarmEvidence, limit: f64, lateness: &Lateness) -> Self {
         let events = measure.of(&evidence.harm).max(0.0);
         let mails = evidence.mails.max(events);
+        let at_once = Lateness::none();
+        let lateness = if measure.is_immediate() {
+            &at_once
+        } else {
+            lateness
+        };
+        let counted = lateness.curves().map(|curve| evidence.matured(curve));
+        // The probability falls with the mails that count.
+        let matured = counted.fold(0.0, f64::max).max(events);
         Self {
             measure,
             events,
             mails,
+            matured,
             limit,
-            probability: probability_above(events, mails, limit),
+            probability: probability_above(events, matured, limit),
         }
     }
 
@@ -184,11 +218,17 @@ impl Reading {
             measure,
             events,
             mails,
+            matured,
             limit,
             probability,
         } = self;
+        let young = if matured.round() < mails.round() {
+            format!(", as young as they are worth {} mails", matured.round())
+        } else {
+            String::new()
+        };
         format!(
-            "{} above its limit of {} % with probability {probability:.3}: {} {} in {} mails",
+            "{} above its limit of {} % with probability {probability:.3}: {} {} in {} mails{young}",
             measure.rate_word(),
             percent(*limit),
             events.round(),
@@ -221,7 +261,15 @@ mod tests {
             complained,
             ..Harm::default()
         };
-        HarmEvidence { mails, harm }
+        HarmEvidence {
+            mails,
+            harm,
+            ..HarmEvidence::default()
+        }
+    }
+
+    fn readings(guardrails: &Guardrails, evidence: &HarmEvidence) -> Vec<Reading> {
+        guardrails.readings(evidence, &Lateness::none())
     }
 
     #[test]
@@ -260,7 +308,7 @@ mod tests {
     fn one_event_never_stops_a_variant_and_three_early_ones_do() {
         let guardrails = Guardrails::default();
         let worst = |evidence| {
-            let readings = guardrails.readings(&evidence);
+            let readings = readings(&guardrails, &evidence);
             readings.iter().map(|r| r.probability).fold(0.0, f64::max)
         };
         assert!(worst(complaints(1.0, 1.0)) < QUARANTINE_ABOVE);
@@ -274,14 +322,14 @@ mod tests {
             complaint_rate_max: 1.0,
             ..Guardrails::default()
         };
-        let readings = guardrails.readings(&complaints(50.0, 60.0));
+        let readings = readings(&guardrails, &complaints(50.0, 60.0));
         assert_eq!(readings.len(), 3);
         assert!(readings.iter().all(|r| r.measure != Measure::Complaint));
     }
 
     #[test]
     fn a_reading_names_its_numbers() {
-        let readings = Guardrails::default().readings(&complaints(7.0, 2_310.0));
+        let readings = readings(&Guardrails::default(), &complaints(7.0, 2_310.0));
         let text = readings.first().map(Reading::describe).unwrap_or_default();
         assert_eq!(
             text,

@@ -55,6 +55,18 @@ impl Signal {
 // === impl Oversight ===
 
 impl Oversight {
+    /// What was remembered earlier: evidence that a person has dealt with, with the instant in milliseconds since 1970, and conditions that hold.
+    pub fn remembered(
+        dealt_with: impl Iterator<Item = (VariantIndex, i64, HarmEvidence)>,
+        holding: BTreeSet<Condition>,
+    ) -> Self {
+        let baseline = |(variant, at_ms, evidence)| (variant, Baseline { at_ms, evidence });
+        Self {
+            baselines: dealt_with.map(baseline).collect(),
+            holding,
+        }
+    }
+
     /// The evidence that guardrails go by: all of it, less what a person has dealt with, faded like the rest.
     pub fn evidence(
         &self,
@@ -106,7 +118,11 @@ mod tests {
             complained,
             ..Harm::default()
         };
-        HarmEvidence { mails, harm }
+        HarmEvidence {
+            mails,
+            harm,
+            ..HarmEvidence::default()
+        }
     }
 
     #[test]

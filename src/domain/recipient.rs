@@ -134,6 +134,8 @@ pub struct Touch {
     pub timing: TouchTiming,
     /// When the conversion that counts happened, milliseconds since 1970; none before one, and of conversions reported before instants were kept.
     pub converted_at_ms: Option<i64>,
+    /// When it first did harm other than bouncing, milliseconds since 1970; none before that, and of harm before instants were kept.
+    pub harmed_at_ms: Option<i64>,
 }
 
 /// What a touch answered.
@@ -254,6 +256,7 @@ impl Touch {
             },
             timing: TouchTiming::default(),
             converted_at_ms: None,
+            harmed_at_ms: None,
         }
     }
 

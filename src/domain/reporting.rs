@@ -11,7 +11,7 @@ use crate::domain::posterior::{
     CellCounts, Posterior, Prior, best_posterior, posterior, reporting_prior, spread_kappa,
 };
 use crate::domain::quadrature::density::{Density, Support};
-use crate::domain::quadrature::logit_beta::{LogitBeta, LogitNode};
+use crate::domain::quadrature::logit_beta::{LogitBeta, LogitNode, sigmoid};
 use crate::domain::quadrature::{Arm, BestArm, best_arm, cumulative};
 use crate::domain::shape::{BetaShape, Interval};
 use crate::domain::standing::Terms;
@@ -28,6 +28,12 @@ const WIDTHS: std::ops::RangeInclusive<i32> = -2..=5;
 const WEIGHT_MIN: f64 = 1e-9;
 /// Sweeps between the level of the campaign and the weights of the parts.
 const LEVEL_SWEEPS: usize = 3;
+/// Where the level may lie, in standard deviations around its estimate, and how likely: Gauss-Hermite's rule of three points.
+const LEVELS: [(f64, f64); 3] = [
+    (-1.732_050_807_568_877_2, 1.0 / 6.0),
+    (0.0, 2.0 / 3.0),
+    (1.732_050_807_568_877_2, 1.0 / 6.0),
+];
 /// Trials the tenant's own rate is worth in the level of a campaign.
 const LEVEL_TRIALS: f64 = 30.0;
 
@@ -126,7 +132,8 @@ pub struct MixtureDensity {
 ///
 /// Effects in log-odds are Student's t with 3 degrees of freedom and scale 0.15, written as a mixture of normals whose variance is
 /// `0.15^2 3 / chi^2_3`, each matched by a Beta around the campaign's level m: `kappa = 1 / (sd^2 m (1 - m)) - 1`. Within a part the posterior
-/// is the delay-corrected Beta; parts are weighed by their Beta-binomial likelihood. One Beta alone draws outliers in too far.
+/// is the delay-corrected Beta; parts are weighed by their Beta-binomial likelihood. One Beta alone draws outliers in too far. The level is
+/// integrated over three points.
 pub fn reporting_posteriors(
     tenant_rate: f64,
     exposures: &[Exposure],
@@ -137,24 +144,57 @@ pub fn reporting_posteriors(
         .map(|exposure| CellCounts::of(exposure, curve))
         .collect();
     let widths = widths();
-    let mut level = reporting_prior(tenant_rate, &counts).mean;
+    let mut level = Level {
+        mean: reporting_prior(tenant_rate, &counts).mean,
+        trials: LEVEL_TRIALS,
+    };
     for _ in 0..LEVEL_SWEEPS {
-        level = level_of(tenant_rate, level, &counts, &widths);
+        level = level_of(tenant_rate, level.mean, &counts, &widths);
     }
+    let levels = level.points();
     let mixture = |(exposure, counts): (&Exposure, &CellCounts)| {
-        let parts = weighed(level, counts, &widths);
-        let shape = |(weight, kappa): (f64, f64)| {
-            let prior = Prior {
-                mean: level,
-                weight: kappa,
+        let at_level = |(mean, likely): (f64, f64)| {
+            let shape = move |(weight, kappa): (f64, f64)| {
+                let prior = Prior {
+                    mean,
+                    weight: kappa,
+                };
+                (likely * weight, posterior(prior, exposure, curve))
             };
-            (weight, posterior(prior, exposure, curve))
+            weighed(mean, counts, &widths).into_iter().map(shape)
         };
         BetaMixture {
-            parts: parts.into_iter().map(shape).collect(),
+            parts: levels.into_iter().flat_map(at_level).collect(),
         }
     };
     exposures.iter().zip(&counts).map(mixture).collect()
+}
+
+/// A rate that is neither 0 nor 1.
+fn held(rate: f64) -> f64 {
+    rate.clamp(1e-6, 1.0 - 1e-6)
+}
+
+/// The level of a campaign, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    mean: f64,
+    /// Trials that it is known as well as.
+    trials: f64,
+}
+
+impl Level {
+    /// Levels with their probabilities: normal in log-odds with variance `1 / (N m (1 - m))`, then scaled so that their mean is the level.
+    ///
+    /// A variant with few mails is drawn to the level and is no better known than it; with the level plugged in, a leader with many mails
+    /// would seem surer of beating such rivals than it is.
+    fn points(self) -> [(f64, f64); LEVELS.len()] {
+        let centre = (self.mean / (1.0 - self.mean)).ln();
+        let sd = (self.trials * self.mean * (1.0 - self.mean)).sqrt().recip();
+        let points = LEVELS.map(|(away, likely)| (sigmoid(centre + away * sd), likely));
+        let mean: f64 = points.iter().map(|(level, likely)| level * likely).sum();
+        points.map(|(level, likely)| (held(level * self.mean / mean), likely))
+    }
 }
 
 /// Weights and standard deviations of the normals that make Student's t: bins of the mixing distribution, in logarithms of the width.
@@ -209,7 +249,7 @@ fn weighed(level: f64, counts: &CellCounts, widths: &[(f64, f64)]) -> Vec<(f64, 
 
 /// `(30 m + sum_k w_k S_k) / (30 + sum_k w_k n_k)`, `w_k` the mean over the parts of `kappa / (kappa + n_k)`: a variant that stands out
 /// says little about the level.
-fn level_of(tenant_rate: f64, level: f64, counts: &[CellCounts], widths: &[(f64, f64)]) -> f64 {
+fn level_of(tenant_rate: f64, level: f64, counts: &[CellCounts], widths: &[(f64, f64)]) -> Level {
     let (mut successes, mut trials) = (LEVEL_TRIALS * tenant_rate, LEVEL_TRIALS);
     for of_variant in counts {
         let parts = weighed(level, of_variant, widths);
@@ -220,7 +260,10 @@ fn level_of(tenant_rate: f64, level: f64, counts: &[CellCounts], widths: &[(f64,
         successes += share * of_variant.successes;
         trials += share * of_variant.trials;
     }
-    (successes / trials).clamp(1e-6, 1.0 - 1e-6)
+    Level {
+        mean: held(successes / trials),
+        trials,
+    }
 }
 
 // === impl BetaMixture ===

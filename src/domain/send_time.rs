@@ -20,6 +20,7 @@ pub mod individuality;
 mod personal;
 mod portrait;
 mod search;
+mod zones;
 
 pub use chronotypes::{Chronotype, Chronotypes, Kinds, SegmentWeights};
 pub use circle::CircularKernel;
@@ -27,6 +28,7 @@ pub use everyone::EveryoneCurve;
 pub use fading::learned_interest;
 pub use individuality::Individuality;
 pub use portrait::Portrait;
+pub use zones::{ZONES_MAX, ZoneGuess, ZoneTally};
 
 use personal::Rates;
 use search::{TAIL_HOURS, Valuation, ValueCurve, jittered};

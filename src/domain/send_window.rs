@@ -19,6 +19,7 @@ pub const QUIET_PERIODS_MAX: usize = 16;
 pub const BLOCKED_DAYS_MAX: usize = 366;
 
 const DAY_MINUTES: u16 = 1_440;
+const HOUR_MINUTES: usize = 60;
 
 /// A daily period without mail in local minutes of the day, start inclusive, end exclusive; wraps midnight if it ends first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,9 +101,61 @@ pub struct SendWindow {
     pub full_hours: Vec<i64>,
 }
 
+// === impl QuietHours ===
+
+impl QuietHours {
+    /// The same hours on clocks that these are ahead of by so many minutes.
+    fn behind(self, minutes: i32) -> Self {
+        let day = i32::from(DAY_MINUTES);
+        let moved = |minute: u16| (i32::from(minute) - minutes).rem_euclid(day) as u16;
+        Self {
+            start_minute: moved(self.start_minute),
+            end_minute: moved(self.end_minute),
+        }
+    }
+}
+
 // === impl SendWindow ===
 
 impl SendWindow {
+    /// The window with the quiet hours of other zones as well, whose clocks are ahead of its own by so many minutes: what leaves an hour of
+    /// the day is added in the order given, the rest left out. None when there is nothing to add, or no time in the window would be left.
+    pub fn quiet_also(&self, zone: &Zone, ahead_minutes: &[i32]) -> Option<Self> {
+        if self.quiet.is_empty() || ahead_minutes.is_empty() {
+            return None;
+        }
+        let mut wider = self.clone();
+        for minutes in ahead_minutes {
+            let more = self.quiet.iter().map(|quiet| quiet.behind(*minutes));
+            let mut tried = wider.clone();
+            tried.quiet.extend(more);
+            tried.quiet = tried.merged_quiet();
+            let left = (0..DAY_MINUTES).filter(|minute| !tried.is_quiet(*minute));
+            if left.count() >= HOUR_MINUTES && tried.quiet.len() <= QUIET_PERIODS_MAX {
+                wider = tried;
+            }
+        }
+        let clock = wider.clock(zone, 0);
+        let any = wider.candidates(&clock).next();
+        any.is_some().then_some(wider)
+    }
+
+    /// The quiet minutes of the day as periods that neither touch nor overlap.
+    fn merged_quiet(&self) -> Vec<QuietHours> {
+        let is_quiet = |minute: u16| self.is_quiet(minute % DAY_MINUTES);
+        let starts = (0..DAY_MINUTES)
+            .filter(|minute| is_quiet(*minute) && !is_quiet(minute + DAY_MINUTES - 1));
+        starts
+            .map(|start_minute| {
+                let lasts = (1..DAY_MINUTES).find(|more| !is_quiet(start_minute + more));
+                QuietHours {
+                    start_minute,
+                    end_minute: (start_minute + lasts.unwrap_or(DAY_MINUTES)) % DAY_MINUTES,
+                }
+            })
+            .collect()
+    }
+
     /// Checks every rule and answers all violations at once.
     pub fn validate(&self) -> Result<(), Vec<WindowViolation>> {
         let mut violations = self.span_violations();

@@ -20,6 +20,7 @@ pub mod planner;
 pub mod proxy;
 pub mod segments;
 pub mod send_time;
+pub mod unknown_zone;
 pub mod value;
 
 /// A scenario as it is listed.
@@ -32,7 +33,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 19] = [
+pub const SCENARIOS: [Scenario; 20] = [
     blast::SCENARIO,
     calibration::SCENARIO,
     delay::SCENARIO,
@@ -50,6 +51,7 @@ pub const SCENARIOS: [Scenario; 19] = [
     proxy::SCENARIO,
     value::SCENARIO,
     send_time::SCENARIO,
+    unknown_zone::SCENARIO,
     segments::SCENARIO,
     faults::SCENARIO,
 ];

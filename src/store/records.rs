@@ -16,7 +16,7 @@ use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
+use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel, ZoneTally};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 
@@ -100,9 +100,9 @@ records! {
     LoggedTable = 42, "logged table";
     SendTimeModel = 43, "send-time model";
     Alert = 30, "alert";
-    Oversight = 31, "oversight";
     ShadowTally = 44, "shadow tally";
     Chronotypes = 16, "chronotypes";
+    ZoneTally = 17, "zone tally";
     Drift = 24, "drift";
     NumberedTenant = 50, "tenant";
     LastTenant = 51, "last tenant number";
@@ -137,13 +137,27 @@ impl Record for HourCounts {
 
 impl Record for Recipient {
     const KIND: u8 = 4;
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
     const NAME: &'static str = "recipient";
 
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         match version {
             1 => earlier::recipient_v1(payload),
             2 => earlier::recipient_v2(payload),
+            3 => earlier::recipient_v3(payload),
+            _ => postcard::from_bytes(payload),
+        }
+    }
+}
+
+impl Record for Oversight {
+    const KIND: u8 = 31;
+    const VERSION: u8 = 2;
+    const NAME: &'static str = "oversight";
+
+    fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
+        match version {
+            1 => earlier::oversight(payload),
             _ => postcard::from_bytes(payload),
         }
     }

@@ -30,7 +30,9 @@ use hermod::domain::recipient::{
     Answer, Basis, Consent, ConsentLevel, Recipient, Response, Suppression, Touch,
 };
 use hermod::domain::send_plan::PlannedSends;
-use hermod::domain::send_time::{Chronotype, Chronotypes, Individuality, Level, SegmentWeights};
+use hermod::domain::send_time::{
+    Chronotype, Chronotypes, Individuality, Level, SegmentWeights, ZoneTally,
+};
 use hermod::domain::snapshot::ChoiceLevel;
 use hermod::domain::timeline::HourCounts;
 use hermod::domain::timing::{CampaignLevel, TouchTiming};
@@ -173,8 +175,14 @@ fn a_recipient_is_read_as_it_was_written() {
     let mut now = recipient();
     now.opens.record(at(), 0.5);
     check(&now);
+    // Format 3 knew no instants of harm.
+    let mut third = now.clone();
+    for touch in &mut third.touches {
+        touch.harmed_at_ms = None;
+    }
+    check_version(3, &third);
     // Format 2 knew no instants of conversions.
-    let mut second = now.clone();
+    let mut second = third.clone();
     for touch in &mut second.touches {
         touch.converted_at_ms = None;
     }
@@ -184,6 +192,7 @@ fn a_recipient_is_read_as_it_was_written() {
     for touch in &mut first.touches {
         touch.timing = TouchTiming::default();
         touch.converted_at_ms = None;
+        touch.harmed_at_ms = None;
         let open = touch.open.unwrap();
         let opened_at = Timestamp::from_millisecond(open.at_ms).unwrap();
         first.opens.record(opened_at, open.weight.get());
@@ -251,11 +260,21 @@ fn an_alert_and_what_is_remembered_of_alerts_are_read_as_they_were_written() {
     let evidence = HarmEvidence {
         mails: 500.0,
         harm: cell().harm,
+        pending: [1.0, 2.0, 3.0, 4.0, 5.0],
     };
     oversight.start_afresh(VariantIndex(1), evidence, at);
     let warning = Condition::warning(VariantIndex(2), Measure::Complaint);
     oversight.note(warning, Signal::Raised);
     check(&oversight);
+    // Format 1 took all mails for old ones.
+    let mut first = Oversight::default();
+    let evidence = HarmEvidence {
+        pending: [0.0; 5],
+        ..evidence
+    };
+    first.start_afresh(VariantIndex(1), evidence, at);
+    first.note(warning, Signal::Raised);
+    check_version(1, &first);
 }
 
 #[test]
@@ -264,6 +283,18 @@ fn delays_of_answers_are_read_as_they_were_written() {
     arrivals.count(Objective::Open, 0.5, 1.0);
     arrivals.count(Objective::Click, 30.0, 0.25);
     check(&arrivals);
+}
+
+#[test]
+fn a_tally_of_zones_is_read_as_it_was_written() {
+    let mut tally = ZoneTally {
+        counted_at_ms: AT_MS,
+        ..ZoneTally::default()
+    };
+    for zone in ["Asia/Tokyo", "Europe/Berlin", "Asia/Tokyo"] {
+        tally.count(zone);
+    }
+    check(&tally);
 }
 
 #[test]

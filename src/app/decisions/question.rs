@@ -111,6 +111,8 @@ pub enum ZoneSource {
     Request,
     /// Stored with the recipient.
     Recipient,
+    /// Likelier than all others together, by the tenant's people and the recipient's hours.
+    Inferred,
     /// The server's default.
     Default,
 }

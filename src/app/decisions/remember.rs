@@ -32,7 +32,7 @@ impl App {
         };
         let mut recipient = start.recipient;
         if recipient.zone.is_none() && asked.request.zone.is_some() {
-            recipient.set_zone(&asked.zone, &self.settings.default_zone, now);
+            recipient.set_zone(&asked.reckoned.zone, &self.settings.default_zone, now);
         }
         let change = TouchChange {
             before: None,

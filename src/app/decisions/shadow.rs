@@ -123,8 +123,9 @@ fn touch(
         trial_counted: settings.trial_on == TrialOn::Decision,
         measurable: true,
         exposure_recorded: question.allowed.timing == ConsentLevel::Individual,
-        everyone_recorded: question.allowed.timing >= ConsentLevel::Aggregate,
-        sent_local_minute: local_minute_of_week(question.zone, send_at),
+        everyone_recorded: asked.reckoned.teaches_everyone
+            && question.allowed.timing >= ConsentLevel::Aggregate,
+        sent_local_minute: local_minute_of_week(&asked.reckoned.kept_in, send_at),
         basis: Basis {
             reason: Reason::Shadow {
                 agrees: would_have.variant == Some(platform.variant),

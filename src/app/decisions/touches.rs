@@ -7,17 +7,18 @@ use crate::domain::recipient::{Answer, ConsentLevel, DoNotSend, Touch};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::timing::TouchTiming;
 
+use super::Asked;
 use super::question::SendAnswer;
 use super::resolve::Resolved;
 
 /// What the record will remember of a choice.
 pub fn touch_of(
     choice: &Choice,
-    snapshot: &Snapshot,
     question: &Question<'_>,
-    resolved: &Resolved,
+    asked: &Asked<'_>,
     measurable: bool,
 ) -> Touch {
+    let (snapshot, resolved, reckoned) = (asked.snapshot, asked.resolved, &asked.reckoned);
     let allowed: Allowed = question.allowed;
     let send_at_ms = choice.send_at.as_millisecond();
     // The holdout trains neither the choice of variants nor that of times.
@@ -35,8 +36,10 @@ pub fn touch_of(
         trial_counted: snapshot.experiment.settings.trial_on == TrialOn::Decision,
         measurable,
         exposure_recorded: teaches && allowed.timing == ConsentLevel::Individual,
-        everyone_recorded: teaches && allowed.timing >= ConsentLevel::Aggregate,
-        sent_local_minute: local_minute_of_week(question.zone, choice.send_at),
+        everyone_recorded: teaches
+            && reckoned.teaches_everyone
+            && allowed.timing >= ConsentLevel::Aggregate,
+        sent_local_minute: local_minute_of_week(&reckoned.kept_in, choice.send_at),
         open: None,
         click: None,
         value: 0.0,
@@ -48,6 +51,7 @@ pub fn touch_of(
             propensity: choice.prediction.as_ref().map_or(0.0, |p| p.propensity),
         },
         converted_at_ms: None,
+        harmed_at_ms: None,
     }
 }
 

@@ -69,9 +69,10 @@ fn of_experiment(prefix: &[u8], key: &[u8]) -> Option<Value> {
         key::ALERTS => {
             parse::alert(key).map(|(tenant, number)| json!({ "tenant": tenant.0, "alert": number }))
         }
-        key::INDIVIDUALITIES | key::CHRONOTYPES | key::RECIPIENT_COUNTS => {
-            Some(json!({ "tenant": parse::tenant(key)?.0 }))
-        }
+        key::INDIVIDUALITIES
+        | key::CHRONOTYPES
+        | key::ZONE_TALLIES
+        | key::RECIPIENT_COUNTS => Some(json!({ "tenant": parse::tenant(key)?.0 })),
         _ => None,
     }
 }

@@ -40,6 +40,7 @@ fn numbers_of(reading: &Reading) -> Vec<(String, f64)> {
     numbers(&[
         ("events", reading.events),
         ("mails", reading.mails),
+        ("mails_by_their_age", reading.matured),
         ("limit", reading.limit),
         ("probability_above_limit", reading.probability),
     ])

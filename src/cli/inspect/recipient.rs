@@ -7,22 +7,25 @@ use serde_json::json;
 use super::Page;
 use super::layout::{Ink, instant, local, name, table, word};
 use super::week;
-use crate::app::RecipientView;
+use crate::app::{RecipientView, ZoneSource};
 use crate::domain::civil::Zone;
 use crate::domain::event::EventKind;
 use crate::domain::recipient::{Answer, Response, Touch};
-use crate::domain::send_time::Level;
+use crate::domain::send_time::{Level, ZoneGuess};
+
+/// Most likely zones shown.
+const LIKELY_ZONES_MAX: usize = 4;
 
 /// Shows the record.
-pub(super) fn page(view: &RecipientView, default_zone: &Zone, ink: Ink) -> Page {
+pub(super) fn page(view: &RecipientView, ink: Ink) -> Page {
     Page {
-        text: text(view, default_zone, ink),
+        text: text(view, ink),
         json: json(view),
     }
 }
 
-fn text(view: &RecipientView, default_zone: &Zone, ink: Ink) -> String {
-    let zone = view.recipient.zone_or(default_zone);
+fn text(view: &RecipientView, ink: Ink) -> String {
+    let zone = &view.zone;
     let portrait = &view.portrait;
     let rests_on = match portrait.level {
         Level::Recipient => "the recipient's record",
@@ -33,8 +36,8 @@ fn text(view: &RecipientView, default_zone: &Zone, ink: Ink) -> String {
         Level::Default => "the default curve",
     };
     [
-        facts(view, &zone),
-        touches(view, &zone),
+        facts(view, zone),
+        touches(view, zone),
         format!(
             "hours of activity in {}: best around {:02}:00\nafter {rests_on}, with {:.1} observations of its own\n",
             zone.name(),
@@ -50,9 +53,13 @@ fn facts(view: &RecipientView, zone: &Zone) -> String {
     let recipient = &view.recipient;
     let origin = |said: bool| if said { "" } else { " (default)" };
     let segments: Vec<String> = recipient.segments.iter().map(|text| name(text)).collect();
-    let known_zone = recipient.zone.as_deref() == Some(zone.name());
-    let rows = [
-        ("zone", format!("{}{}", zone.name(), origin(known_zone))),
+    let from = match view.zone_source {
+        ZoneSource::Request | ZoneSource::Recipient => "",
+        ZoneSource::Inferred => " (by where others live and the recipient's hours)",
+        ZoneSource::Default => " (default)",
+    };
+    let mut rows = vec![
+        ("zone", format!("{}{from}", zone.name())),
         (
             "consent to timing",
             word(&view.allowed.timing) + origin(recipient.consent.timing.is_some()),
@@ -78,9 +85,21 @@ fn facts(view: &RecipientView, zone: &Zone) -> String {
         ("created", local(recipient.created_at_ms, zone.name())),
         ("changed", local(recipient.updated_at_ms, zone.name())),
     ];
+    if let [_, _, ..] = view.likely_zones.as_slice() {
+        rows.insert(1, ("likely zones", likely_zones(&view.likely_zones)));
+    }
     rows.iter()
         .map(|(label, value)| format!("{label:<19} {value}\n"))
         .collect()
+}
+
+/// The likeliest zones with their probabilities, percent.
+fn likely_zones(guesses: &[ZoneGuess]) -> String {
+    let shown = guesses.iter().take(LIKELY_ZONES_MAX).map(|guess| {
+        let percent = 100.0 * guess.probability;
+        format!("{} {percent:.0} %", guess.zone.name())
+    });
+    shown.collect::<Vec<String>>().join(", ")
 }
 
 fn touches(view: &RecipientView, zone: &Zone) -> String {
@@ -162,6 +181,10 @@ fn json(view: &RecipientView) -> serde_json::Value {
     let touches = recipient.touches.iter();
     json!({
         "time_zone": recipient.zone,
+        "reckoned_time_zone": view.zone.name(),
+        "likely_time_zones": view.likely_zones.iter().map(|guess| json!({
+            "time_zone": guess.zone.name(), "probability": guess.probability,
+        })).collect::<Vec<_>>(),
         "segments": recipient.segments,
         "consent": { "timing": word(&view.allowed.timing), "content": word(&view.allowed.content) },
         "suppression": recipient.suppression.map(|why| word(&why)),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::CliError;
 use crate::cli::study::{Bar, OutputArgs, cli_error, shown, table};
-use crate::lab::simulate::guardrail::{self, Options, Report};
+use crate::lab::simulate::guardrail::{self, Options, Report, Rule};
 
 /// A variant that brings complaints: stopped in time, and how often wrongly?
 #[derive(Debug, clap::Args)]
@@ -69,19 +69,29 @@ fn text(report: &Report) -> String {
     let options = &report.options;
     let checked = options.checked_seeds.min(options.seeds);
     let rows = report.rows.iter().map(|row| {
+        let fewer = row.fewer_mails.as_ref();
         vec![
             format!("{:.3}", 100.0 * row.rate),
+            match row.rule {
+                Rule::ByAge => "by their age",
+                Rule::Whole => "whole",
+            }
+            .to_owned(),
             shown(&row.stopped.times(100.0), 1),
             row.mails_median
                 .map_or_else(|| "-".to_owned(), |mails| format!("{mails:.0}")),
+            fewer.map_or_else(|| "-".to_owned(), |fewer| shown(fewer, 0)),
             shown(&row.avoided.times(100.0), 1),
-            format!("{} of {checked}", row.agreed),
+            row.agreed
+                .map_or_else(|| "-".to_owned(), |agreed| format!("{agreed} of {checked}")),
         ]
     });
     let headings = [
         "complaint rate, %",
+        "mails count",
         "stopped, %",
         "after mails (median)",
+        "mails fewer",
         "complaints avoided, %",
         "same as use cases",
     ];

@@ -101,6 +101,27 @@ pub fn learn(prior: &DelayPrior, evidence: &[DelayEvidence]) -> LearnedDelay {
     }
 }
 
+/// Log likelihood of delays under a curve, given that they were short enough to be seen by now; 0 without trials.
+pub fn log_conditional(curve: &DelayCurve, evidence: &DelayEvidence) -> f64 {
+    let shares = shares_of(curve);
+    let of = |seen: Seen| {
+        let in_sight = weighted(&shares, &seen.visible).max(1e-12);
+        seen.log_density(&shares) - seen.delays * in_sight.ln()
+    };
+    Seen::of(evidence).map_or(0.0, of)
+}
+
+/// Answers within minutes: median 8 min.
+pub fn within_minutes() -> Option<DelayCurve> {
+    DelayCurve::new(MINUTES).ok()
+}
+
+/// Answers within seconds but for a tenth, which takes its time as given.
+pub fn within_seconds(rest: &DelayCurve) -> Option<DelayCurve> {
+    let [_, _, seconds] = shapes(rest);
+    curve_of(&seconds)
+}
+
 fn shares_of(curve: &DelayCurve) -> Shares {
     let weights = curve.weights();
     let later: f64 = weights.iter().sum();
@@ -186,12 +207,15 @@ impl Seen {
     /// exponential with mean m and at most 1, the density of each delay times the integral of `r^N exp(-r (x + 1/m))` over r.
     fn log_likelihood(&self, shares: &Shares, high_rate: f64) -> f64 {
         let effective = self.trials * weighted(shares, &self.visible) + 1.0 / high_rate;
+        self.log_density(shares) + log_rate_integral(self.delays, effective)
+    }
+
+    /// Logarithm of the probability of the bins that the delays fell into.
+    fn log_density(&self, shares: &Shares) -> f64 {
         let bins = self.arrived.iter().zip(BIN_SHARES.iter());
-        let of_delays: f64 = bins
-            .filter(|(weight, _)| **weight > 0.0)
+        bins.filter(|(weight, _)| **weight > 0.0)
             .map(|(weight, bin)| weight * weighted(shares, bin).max(1e-12).ln())
-            .sum();
-        of_delays + log_rate_integral(self.delays, effective)
+            .sum()
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn touch(decision: u64, at_ms: i64) -> Touch {
         },
         timing: TouchTiming::default(),
         converted_at_ms: None,
+        harmed_at_ms: None,
     }
 }
 

@@ -130,6 +130,11 @@ impl Kinds {
         self.0.is_empty()
     }
 
+    /// Share of the people and activity by hour, mean 1, of each.
+    pub(super) fn each(&self) -> impl Iterator<Item = (f64, &[f64; 24])> {
+        self.0.iter().map(|kind| (kind.weight, &kind.activity))
+    }
+
     /// Everybody's curve as these weights of the kinds would have it: `lambda0 sum_g p_g T_g / sum_g w_g T_g`.
     pub(super) fn mixture(&self, everyone: &[f64; 24], weights: &[f64]) -> [f64; 24] {
         if self.0.len() != weights.len() || self.0.is_empty() {

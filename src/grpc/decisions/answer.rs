@@ -364,5 +364,6 @@ fn zone_source(source: ZoneSource) -> wire::TimeZoneSource {
         ZoneSource::Request => wire::TimeZoneSource::Request,
         ZoneSource::Recipient => wire::TimeZoneSource::Recipient,
         ZoneSource::Default => wire::TimeZoneSource::Default,
+        ZoneSource::Inferred => wire::TimeZoneSource::Inferred,
     }
 }

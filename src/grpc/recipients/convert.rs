@@ -4,7 +4,7 @@ use crate::domain::cell::Lane;
 use crate::domain::event::EventKind;
 use crate::domain::experiment::SEGMENTS_MAX;
 use crate::domain::recipient::{Answer, ConsentLevel, Suppression, Touch};
-use crate::domain::send_time::Portrait;
+use crate::domain::send_time::{Portrait, ZoneGuess};
 use crate::grpc::check::{Checks, timestamp_ms};
 use crate::grpc::decisions::time_level;
 use crate::grpc::wire;
@@ -35,6 +35,15 @@ pub fn recipient(view: &RecipientView) -> wire::Recipient {
             .collect(),
         create_time: timestamp_ms(record.created_at_ms),
         update_time: timestamp_ms(record.updated_at_ms),
+        reckoned_time_zone: view.zone.name().to_owned(),
+        likely_time_zones: view.likely_zones.iter().map(guess).collect(),
+    }
+}
+
+fn guess(guess: &ZoneGuess) -> wire::TimeZoneGuess {
+    wire::TimeZoneGuess {
+        time_zone: guess.zone.name().to_owned(),
+        probability: guess.probability,
     }
 }
 

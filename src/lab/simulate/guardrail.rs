@@ -1,6 +1,6 @@
 //! A variant with a known rate of complaints: is it stopped, how soon, how much harm is avoided, and how often is it stopped wrongly?
 //!
-//! Invariant: with and without the guardrail the same mails leave at the same instants and the same of them bring complaints. The counts
+//! Invariant: under every rule the same mails leave at the same instants and the same of them bring complaints. The rules
 //! alone are played many times; the first of these campaigns are played through the use cases as well and must stop at the same mail.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,22 +8,16 @@ use std::collections::BinaryHeap;
 use rand_distr::{Distribution, LogNormal};
 use serde::Serialize;
 
-use crate::domain::cell::Harm;
-use crate::domain::event::EventKind;
-use crate::domain::experiment::{Guardrails, Objective, Settings, VariantState};
-use crate::domain::guardrail::{HarmEvidence, QUARANTINE_ABOVE};
-use crate::domain::name::TenantId;
-use crate::domain::policy::Policy;
 use crate::lab::LabError;
-use crate::lab::campaign::{
-    answered, campaign_settings, decide, report, request_now, start_campaign,
-};
 use crate::lab::estimate::Estimate;
 use crate::lab::parallel::{Progress, in_parallel};
-use crate::lab::rig::{Rig, after_hours, start};
 use crate::lab::streams::{Stream, StreamName};
 
 use super::Scenario;
+
+mod watchers;
+
+use watchers::{Counts, UseCases, Watcher};
 
 /// How it is listed.
 pub const SCENARIO: Scenario = Scenario {
@@ -70,19 +64,33 @@ impl Default for Options {
     }
 }
 
-/// One rate's result.
+/// What mails count for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// What they are worth by their age: the guardrail as it is.
+    ByAge,
+    /// One each, however young: complaints that are still to come count as none.
+    Whole,
+}
+
+/// The result of one rule at one rate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// The true rate.
     pub rate: f64,
+    /// The rule.
+    pub rule: Rule,
     /// Share of campaigns in which the variant was stopped.
     pub stopped: Estimate,
     /// Of these, mails that had left in the median; none when it was never stopped.
     pub mails_median: Option<f64>,
     /// Complaints avoided over those that come without the guardrail.
     pub avoided: Estimate,
-    /// Campaigns that the use cases stopped at the same mail, of those checked.
-    pub agreed: u64,
+    /// Mails that it left fewer than counting them whole in the campaigns that both stopped; none when there are none.
+    pub fewer_mails: Option<Estimate>,
+    /// Campaigns that the use cases stopped at the same mail, of those checked; none for a rule that they do not go by.
+    pub agreed: Option<u64>,
 }
 
 /// All that was measured.
@@ -90,7 +98,7 @@ pub struct Row {
 pub struct Report {
     /// The world.
     pub options: Options,
-    /// One row for each rate.
+    /// One row for each rate and rule.
     pub rows: Vec<Row>,
 }
 
@@ -110,26 +118,12 @@ struct Course {
     avoided: f64,
 }
 
-/// Takes mails and complaints, and says when to stop.
-trait Watcher {
-    /// A mail leaves.
-    fn send(&mut self, number: u32, at_hours: f64) -> Result<(), LabError>;
-    /// A mail brought a complaint; answers whether the variant is stopped.
-    fn complain(&mut self, number: u32, at_hours: f64) -> Result<bool, LabError>;
-}
-
-/// The guardrail on counts alone.
-struct Counts {
-    guardrails: Guardrails,
-    evidence: HarmEvidence,
-}
-
-/// The use cases.
-struct UseCases {
-    rig: Rig,
-    id: crate::domain::name::Slug,
-    tokens: Vec<String>,
-    next: u64,
+/// One campaign under both rules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Played {
+    by_age: Course,
+    whole: Course,
+    agreed: bool,
 }
 
 /// Plays all campaigns.
@@ -140,17 +134,22 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Report, LabErro
     check(options)?;
     let seeds: Vec<u64> = (0..options.seeds).collect();
     progress.begin("campaigns", options.seeds * options.rates.len() as u64);
-    let mut rows = Vec::with_capacity(options.rates.len());
+    let mut rows = Vec::with_capacity(2 * options.rates.len());
     for rate in &options.rates {
         let played = in_parallel(&seeds, |at| {
             let campaign = Campaign::new(options, *rate, options.seed.wrapping_add(*at))?;
-            let course = campaign.play(&mut Counts::new(options))?;
+            let by_age = campaign.play(&mut Counts::new(options, Rule::ByAge))?;
+            let whole = campaign.play(&mut Counts::new(options, Rule::Whole))?;
             let agreed = *at < options.checked_seeds
-                && campaign.play(&mut UseCases::new(&campaign)?)? == course;
+                && campaign.play(&mut UseCases::new(&campaign)?)? == by_age;
             progress.advance(1);
-            Ok((course, agreed))
+            Ok(Played {
+                by_age,
+                whole,
+                agreed,
+            })
         })?;
-        rows.push(row(*rate, &played));
+        rows.extend(rows_of(*rate, &played));
     }
     Ok(Report {
         options: options.clone(),
@@ -158,23 +157,46 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Report, LabErro
     })
 }
 
-fn row(rate: f64, played: &[(Course, bool)]) -> Row {
-    let mut after: Vec<u32> = played
+fn rows_of(rate: f64, played: &[Played]) -> [Row; 2] {
+    let fewer: Vec<f64> = played
         .iter()
-        .filter_map(|(course, _)| course.stopped_after)
+        .filter_map(|one| {
+            let (by_age, whole) = (one.by_age.stopped_after?, one.whole.stopped_after?);
+            Some(f64::from(whole) - f64::from(by_age))
+        })
+        .collect();
+    let agreed = played.iter().filter(|one| one.agreed).count() as u64;
+    let by_age: Vec<Course> = played.iter().map(|one| one.by_age).collect();
+    let whole: Vec<Course> = played.iter().map(|one| one.whole).collect();
+    [
+        Row {
+            fewer_mails: (!fewer.is_empty()).then(|| Estimate::over_runs(&fewer)),
+            agreed: Some(agreed),
+            ..row(rate, Rule::ByAge, &by_age)
+        },
+        row(rate, Rule::Whole, &whole),
+    ]
+}
+
+fn row(rate: f64, rule: Rule, courses: &[Course]) -> Row {
+    let mut after: Vec<u32> = courses
+        .iter()
+        .filter_map(|course| course.stopped_after)
         .collect();
     after.sort_unstable();
-    let stopped: Vec<f64> = played
+    let stopped: Vec<f64> = courses
         .iter()
-        .map(|(course, _)| f64::from(u8::from(course.stopped_after.is_some())))
+        .map(|course| f64::from(u8::from(course.stopped_after.is_some())))
         .collect();
-    let avoided: Vec<f64> = played.iter().map(|(course, _)| course.avoided).collect();
+    let avoided: Vec<f64> = courses.iter().map(|course| course.avoided).collect();
     Row {
         rate,
+        rule,
         stopped: Estimate::over_runs(&stopped),
         mails_median: after.get(after.len() / 2).map(|mails| f64::from(*mails)),
         avoided: Estimate::over_runs(&avoided),
-        agreed: played.iter().filter(|(_, agreed)| *agreed).count() as u64,
+        fewer_mails: None,
+        agreed: None,
     }
 }
 
@@ -284,98 +306,6 @@ impl<'a> Campaign<'a> {
 
 /// Complaints later than this do not happen, hours.
 const HOURS_MAX: f64 = 168.0;
-
-// === impl Counts ===
-
-impl Counts {
-    fn new(options: &Options) -> Self {
-        Self {
-            guardrails: only_complaints(options.limit),
-            evidence: HarmEvidence::default(),
-        }
-    }
-}
-
-fn only_complaints(limit: f64) -> Guardrails {
-    Guardrails {
-        complaint_rate_max: limit,
-        unsubscribe_rate_max: 1.0,
-        bounce_rate_max: 1.0,
-        negative_reply_rate_max: 1.0,
-    }
-}
-
-impl Watcher for Counts {
-    fn send(&mut self, _number: u32, _at_hours: f64) -> Result<(), LabError> {
-        self.evidence.mails += 1.0;
-        Ok(())
-    }
-
-    fn complain(&mut self, _number: u32, _at_hours: f64) -> Result<bool, LabError> {
-        let harm = &mut self.evidence.harm;
-        *harm = Harm {
-            complained: harm.complained + 1.0,
-            ..*harm
-        };
-        let readings = self.guardrails.readings(&self.evidence);
-        Ok(readings
-            .iter()
-            .any(|reading| reading.probability > QUARANTINE_ABOVE))
-    }
-}
-
-// === impl UseCases ===
-
-impl UseCases {
-    /// A campaign of two variants, nearly all mails with the second.
-    fn new(campaign: &Campaign<'_>) -> Result<Self, LabError> {
-        let rig = Rig::new(campaign.rig_seed)?;
-        let settings = Settings {
-            policy: Policy::Fixed {
-                weights: vec![1.0, 1e6],
-            },
-            floor: 0.0,
-            guardrails: only_complaints(campaign.options.limit),
-            ..campaign_settings(Objective::Click, 0)
-        };
-        let id = start_campaign(&rig, 2, settings)?;
-        Ok(Self {
-            rig,
-            id,
-            tokens: Vec::new(),
-            next: 0,
-        })
-    }
-}
-
-impl Watcher for UseCases {
-    fn send(&mut self, number: u32, at_hours: f64) -> Result<(), LabError> {
-        let at = after_hours(start(), at_hours);
-        self.rig.set(at);
-        // The few mails with the other variant are further mails.
-        while self.tokens.len() <= number as usize {
-            self.next += 1;
-            let (arm, token) = decide(&self.rig, &request_now(&self.id, self.next, at))?;
-            if arm == 1 {
-                self.tokens.push(token);
-            }
-        }
-        Ok(())
-    }
-
-    fn complain(&mut self, number: u32, at_hours: f64) -> Result<bool, LabError> {
-        let at = after_hours(start(), at_hours);
-        self.rig.set(at);
-        let token = self.tokens.get(number as usize).cloned();
-        let token = token.ok_or(LabError::Defect("a complaint about a mail that never left"))?;
-        report(&self.rig, vec![answered(token, EventKind::Complained, at)])?;
-        let experiment = self.rig.app.experiment(TenantId::DEFAULT, &self.id)?;
-        let states = experiment.variants.iter().map(|variant| variant.state);
-        Ok(states
-            .skip(1)
-            .any(|state| state == VariantState::Quarantined))
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Invariant: all policies meet the same people and luck; scores are expected open rates of the chosen hours, not the luck of the draw.
 mod policies;
 mod score;
-mod world;
+pub(super) mod world;
 
 use serde::Serialize;
 

@@ -1,22 +1,28 @@
 //! Records as earlier versions of this program wrote them, and what they mean now.
 //!
 //! Invariant: a layout here never changes again; fields that came later get the value that keeps the old behaviour.
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::domain::alert::Condition;
+use crate::domain::cell::Harm;
 use crate::domain::experiment::{
     Experiment, ExperimentKind, ExperimentState, Guardrails, Objective, Probation, SendDefaults,
     Settings, TrialOn, Utility, Variant,
 };
 use crate::domain::freshness::TAU_HOURS;
+use crate::domain::guardrail::HarmEvidence;
 use crate::domain::hour_activity::HourActivity;
 use crate::domain::name::{ExperimentUid, Slug, VariantIndex};
+use crate::domain::oversight::Oversight;
 use crate::domain::policy::Policy;
 use crate::domain::timeline::HourCounts;
 
 mod recipient;
 
-pub use recipient::{recipient_v1, recipient_v2};
+pub use recipient::{recipient_v1, recipient_v2, recipient_v3};
 
 /// Reads a timeline hour of format 1.
 pub fn hour_counts(payload: &[u8]) -> Result<HourCounts, postcard::Error> {
@@ -42,6 +48,39 @@ struct HourCountsV1 {
     events: [i64; 9],
     replied_negative: i64,
     value: f64,
+}
+
+/// Reads what is remembered of watching of format 1: mails taken out of the counts passed for old ones.
+pub fn oversight(payload: &[u8]) -> Result<Oversight, postcard::Error> {
+    let OversightV1 { baselines, holding } = postcard::from_bytes(payload)?;
+    let dealt_with = baselines.into_iter().map(|(variant, baseline)| {
+        let evidence = HarmEvidence {
+            mails: baseline.evidence.mails,
+            harm: baseline.evidence.harm,
+            ..HarmEvidence::default()
+        };
+        (variant, baseline.at_ms, evidence)
+    });
+    Ok(Oversight::remembered(dealt_with, holding))
+}
+
+/// Watching before it was remembered how young the mails were that a person has dealt with.
+#[derive(Deserialize)]
+struct OversightV1 {
+    baselines: BTreeMap<VariantIndex, BaselineV1>,
+    holding: BTreeSet<Condition>,
+}
+
+#[derive(Deserialize)]
+struct BaselineV1 {
+    at_ms: i64,
+    evidence: HarmEvidenceV1,
+}
+
+#[derive(Deserialize)]
+struct HarmEvidenceV1 {
+    mails: f64,
+    harm: Harm,
 }
 
 /// Reads an experiment of format 1.

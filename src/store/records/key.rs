@@ -33,6 +33,8 @@ pub const HOURS: &[u8] = b"h";
 pub const ARRIVALS: &[u8] = b"l";
 /// Prefix of all chronotypes.
 pub const CHRONOTYPES: &[u8] = b"k";
+/// Prefix of all tallies of zones.
+pub const ZONE_TALLIES: &[u8] = b"z";
 /// Prefix of all records of drift.
 pub const DRIFTS: &[u8] = b"f";
 /// Prefix of all individualities.
@@ -259,6 +261,11 @@ pub fn oversight(tenant: TenantId, experiment: ExperimentUid) -> Vec<u8> {
 /// A tenant's chronotypes.
 pub fn chronotypes(tenant: TenantId) -> Vec<u8> {
     tenant_key(CHRONOTYPES, tenant)
+}
+
+/// A tenant's tally of zones.
+pub fn zone_tally(tenant: TenantId) -> Vec<u8> {
+    tenant_key(ZONE_TALLIES, tenant)
 }
 
 fn lane_byte(lane: Lane) -> u8 {

@@ -17,7 +17,7 @@ use crate::domain::hour_activity::HourActivity;
 use crate::domain::oversight::Oversight;
 use crate::domain::recipient::Recipient;
 use crate::domain::send_plan::PlannedSends;
-use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel};
+use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel, ZoneTally};
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 use crate::store::{StoreError, envelope};
@@ -64,6 +64,7 @@ kinds! {
     LastUid, false;
     Arrivals, true;
     Chronotypes, false;
+    ZoneTally, false;
     PlannedSends, true;
     Drift, false;
     Alert, false;

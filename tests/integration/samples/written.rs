@@ -149,6 +149,7 @@ fn touch() -> Touch {
             propensity: 0.96,
         },
         converted_at_ms: Some(AT_MS + 10_800_000),
+        harmed_at_ms: Some(AT_MS + 14_400_000),
     }
 }
 

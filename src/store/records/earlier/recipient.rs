@@ -17,7 +17,12 @@ pub fn recipient_v1(payload: &[u8]) -> Result<Recipient, postcard::Error> {
 
 /// Reads a recipient of format 2.
 pub fn recipient_v2(payload: &[u8]) -> Result<Recipient, postcard::Error> {
-    postcard::from_bytes::<RecipientV2>(payload).map(Recipient::from)
+    postcard::from_bytes::<RecipientV2<TouchV2>>(payload).map(Recipient::from)
+}
+
+/// Reads a recipient of format 3.
+pub fn recipient_v3(payload: &[u8]) -> Result<Recipient, postcard::Error> {
+    postcard::from_bytes::<RecipientV2<TouchV3>>(payload).map(Recipient::from)
 }
 
 /// A recipient before opens were told apart by who did them, with the touches of its time.
@@ -62,10 +67,10 @@ struct TouchV1 {
     basis: Basis,
 }
 
-/// A recipient before touches remembered when the conversion happened.
+/// A recipient before touches remembered when the harm was done, with the touches of its time.
 #[derive(Deserialize)]
-struct RecipientV2 {
-    first: RecipientV1<TouchV2>,
+struct RecipientV2<T> {
+    first: RecipientV1<T>,
     opens: OpenShares,
 }
 
@@ -74,6 +79,13 @@ struct RecipientV2 {
 struct TouchV2 {
     first: TouchV1,
     timing: TouchTiming,
+}
+
+/// A touch before it remembered when the harm was done.
+#[derive(Deserialize)]
+struct TouchV3 {
+    first: TouchV2,
+    converted_at_ms: Option<i64>,
 }
 
 impl<T> RecipientV1<T>
@@ -105,8 +117,11 @@ impl From<RecipientV1<TouchV1>> for Recipient {
     }
 }
 
-impl From<RecipientV2> for Recipient {
-    fn from(old: RecipientV2) -> Self {
+impl<T> From<RecipientV2<T>> for Recipient
+where
+    Touch: From<T>,
+{
+    fn from(old: RecipientV2<T>) -> Self {
         let opens = old.opens;
         old.first.with(|_| opens)
     }
@@ -148,6 +163,7 @@ impl From<TouchV1> for Touch {
             basis: old.basis,
             timing: TouchTiming::default(),
             converted_at_ms: None,
+            harmed_at_ms: None,
         }
     }
 }
@@ -156,6 +172,15 @@ impl From<TouchV2> for Touch {
     fn from(old: TouchV2) -> Self {
         Self {
             timing: old.timing,
+            ..Self::from(old.first)
+        }
+    }
+}
+
+impl From<TouchV3> for Touch {
+    fn from(old: TouchV3) -> Self {
+        Self {
+            converted_at_ms: old.converted_at_ms,
             ..Self::from(old.first)
         }
     }
