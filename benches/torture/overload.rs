@@ -14,6 +14,10 @@ use super::load::{self, Outcome, Timed};
 const CONNECTIONS: usize = 32;
 /// Recipients who are asked for again and again.
 const PEOPLE: u64 = 50_000;
+/// From one rate to the next in the search for the sustainable one.
+const STEP: f64 = 1.5;
+/// Least share of what is offered per second that is answered per second while a rate can be carried.
+const CARRIED_MIN: f64 = 0.9;
 /// Least share of the sustainable throughput that is to be kept under twice the load.
 const KEPT_MIN: f64 = 0.8;
 
@@ -62,10 +66,9 @@ impl Overload {
         println!(
             "phase               calls/s  answered/s  answered  refused  late  failed  p50 ms  p99 ms"
         );
-        load.closed(2).await;
-        let sustainable = load.closed(self.seconds).await;
-        let rate = sustainable.answered_per_second();
-        sustainable.print("sustainable");
+        let begun = load.closed(self.seconds).await;
+        begun.print("one after another");
+        let rate = load.sustainable(begun.answered_per_second()).await;
         let doubled = load.open(2.0 * rate, self.seconds).await;
         doubled.print("twice as many");
         let halved = load.open(0.5 * rate, self.seconds).await;
@@ -135,6 +138,20 @@ impl Load {
         }
         let calls = callers.join_all().await.concat();
         Phase::new(calls, started)
+    }
+
+    /// Raises the rate until not all is answered any more; the most that was answered per second.
+    async fn sustainable(&self, mut rate: f64) -> f64 {
+        loop {
+            let offered = STEP * rate;
+            let raised = self.open(offered, self.settings.seconds).await;
+            raised.print("raised");
+            let answered = raised.answered_per_second();
+            rate = rate.max(answered);
+            if answered < CARRIED_MIN * offered {
+                return rate;
+            }
+        }
     }
 
     /// Calls are due at their rate, whether those before were answered or not.

@@ -96,9 +96,10 @@ impl DecisionService for Services {
     ) -> Result<Response<DecideStream>, Status> {
         let tenant = tenant_of(&request);
         let services = self.clone();
-        let answers = request.into_inner().then(move |item| {
+        let answers = request.into_inner().enumerate().then(move |(at, item)| {
             let services = services.clone();
             async move {
+                take_turns(at).await;
                 let wire::StreamDecideRequest {
                     correlation_id,
                     request,
