@@ -20,8 +20,8 @@ const PEOPLE_MIN: u64 = 20;
 /// Known people that the default zone is worth besides those who live there.
 const DEFAULT_PEOPLE: f64 = 1.0;
 /// Opens of one person count as if they had this many fellows of like hours: people have hours of their own, and `n` opens say
-/// `(K + 1) / (K + n)` of what so many opens of different people would. With 128 those said to be sure were right in 96 to 100 % (measured).
-const OPENS_ALIKE: f64 = 256.0;
+/// `(K + 1) / (K + n)` of what so many opens of different people would. With this many, those said to be sure were right in 96 to 100 % (measured).
+const OPENS_ALIKE: f64 = 128.0;
 
 /// How many of a tenant's people live in which zone, by its name, as counted last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
