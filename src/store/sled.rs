@@ -6,6 +6,7 @@
 
 mod committer;
 mod counts;
+mod digest;
 mod disk;
 mod folder;
 mod journal;
@@ -32,9 +33,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::counts::Counts;
+use self::digest::Digests;
 use self::disk::Disk;
 use self::journal::Commit;
-use self::meta::Format;
+use self::meta::{Folded, Format};
 use self::overlay::{Dirty, Overlay};
 use self::shared::{Opened, Shared};
 use super::batch::{Effect, Resolved, check_limits, resolve};
@@ -218,32 +220,40 @@ fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         Some(format) => format,
         None => create(&disk, options)?,
     };
-    let folded = disk.folded()?;
-    let sequences = folded.as_ref().map_or(&[][..], |folded| &folded.sequences);
+    let folded = disk
+        .folded()?
+        .unwrap_or_else(|| Folded::nothing(format.partitions));
     let mut overlays: Vec<Overlay> = (0..usize::from(format.partitions))
-        .map(|partition| sequences.get(partition).copied().unwrap_or(0))
+        .map(|partition| folded.sequences.get(partition).copied().unwrap_or(0))
         .map(|sequence| Overlay {
             sequence,
             folded_sequence: sequence,
             ..Overlay::default()
         })
         .collect();
-    let counts = Counts::opened(folded.as_ref().map_or(0, |folded| folded.keys));
+    let counts = Counts::opened(folded.keys);
     disk.trim()?;
-    let next_row = replay(
-        &disk,
-        folded.map_or(1, |folded| folded.first_row),
-        &mut overlays,
-        &counts,
-    )?;
+    let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
     mark::compare(&options.directory, next_row)?;
+    let digests = added_up(&disk, format.partitions);
+    digests.compare(&folded, &options.directory)?;
     Ok(Opened {
         lock,
         disk,
         overlays,
+        folded: Folded { digests, ..folded },
         next_row,
         counts,
     })
+}
+
+/// What the records come to. Where some cannot be read, whoever asks for them is told; the rest is served.
+fn added_up(disk: &Disk, partitions: u16) -> Digests {
+    let (digests, unreadable) = disk.records.digests(partitions);
+    for error in unreadable {
+        tracing::error!(%error, "records cannot be read: hermod check says which, hermod repair takes the others into a new directory");
+    }
+    digests
 }
 
 fn create(disk: &Disk, options: &SledOptions) -> Result<Format, StoreError> {
@@ -276,7 +286,7 @@ fn replay(
         if number != next || !place.follows(before) {
             return Err(StoreError::Corrupt {
                 what: format!(
-                    "row {next} is missing before row {number}; keep a copy of the directory and restore the last export"
+                    "row {next} is missing before row {number}; keep a copy of the directory, then restore the last backup, or take what is left with hermod repair"
                 ),
                 place: "journal".into(),
             });
