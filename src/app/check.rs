@@ -93,7 +93,7 @@ impl Checker {
         if place(key).is_none() {
             return Err(wrong("its key is none that a record has".to_owned()));
         }
-        if !fits(key, kind.kind) {
+        if !kind.lies_under(key) {
             return Err(wrong("it lies under a key of another kind".to_owned()));
         }
         if !kind.is_additive {
@@ -111,10 +111,11 @@ impl Checker {
 
     fn remember(&mut self, key: &[u8], stored: &[u8]) -> Result<(), StoreError> {
         if key.starts_with(key::CELLS) {
-            let before = self.cells.get(key).map(Vec::as_slice);
-            let merged = MergeRecords.merge(key, before, stored);
-            if let Ok(Some(sum)) = merged {
-                self.cells.insert(key.to_vec(), sum);
+            self.add_to_cell(key, stored);
+        } else if key.starts_with(key::PLANNED) {
+            // A mail that was planned and is taken back once it is due is taken out of the cell that it has yet to be moved to.
+            if let Some((_, tenant, id)) = key::parse::planned(key) {
+                self.add_to_cell(&key::cell(tenant, id), stored);
             }
         } else if key.starts_with(key::EXPERIMENTS) {
             let experiment: Experiment = records::decode(stored)?;
@@ -136,12 +137,27 @@ impl Checker {
         Ok(())
     }
 
+    fn add_to_cell(&mut self, key: &[u8], part: &[u8]) {
+        let before = self.cells.get(key).map(Vec::as_slice);
+        if let Ok(Some(sum)) = MergeRecords.merge(key, before, part) {
+            self.cells.insert(key.to_vec(), sum);
+        }
+    }
+
     /// A number given out twice would mix two experiments' statistics.
     fn compare_numbers(&mut self) {
         let mut highest: BTreeMap<TenantId, u64> = BTreeMap::new();
-        for (tenant, uid) in self.experiments.keys() {
-            let most = highest.entry(*tenant).or_default();
-            *most = uid.0.max(*most);
+        for ((tenant, uid), name) in std::mem::take(&mut self.experiments) {
+            match uid.number_of(tenant) {
+                Some(number) => {
+                    let most = highest.entry(tenant).or_default();
+                    *most = number.max(*most);
+                }
+                None => self.note(format!(
+                    "the experiment {name} has the number {uid}, which tenant {} is never given",
+                    tenant.0
+                )),
+            }
         }
         for (tenant, most) in highest {
             let last = self.last_uids.get(&key::last_uid(tenant)).copied();
@@ -155,43 +171,6 @@ impl Checker {
         }
     }
 }
-
-/// Whether records of this kind lie under such keys.
-fn fits(key: &[u8], kind: u8) -> bool {
-    let Some(sample) = KINDS_OF_PREFIX
-        .iter()
-        .find(|(prefix, _)| key.starts_with(prefix))
-    else {
-        return false;
-    };
-    sample.1.contains(&kind)
-}
-
-/// Which kinds lie under which prefixes; the longer prefix first.
-const KINDS_OF_PREFIX: &[(&[u8], &[u8])] = &[
-    (key::IDENTITY, &[1]),
-    (key::LAST_UID, &[8]),
-    (b"m/", &[50, 51]),
-    (key::EXPERIMENTS, &[2]),
-    (key::CELLS, &[3]),
-    (key::PLANNED, &[3]),
-    (key::RECIPIENTS, &[4]),
-    (key::RECIPIENT_COUNTS, &[52]),
-    (key::TIMELINES, &[5]),
-    (key::HOURS, &[6]),
-    (key::INDIVIDUALITIES, &[7]),
-    (key::ARRIVALS, &[9]),
-    (key::CHRONOTYPES, &[16]),
-    (key::ZONE_TALLIES, &[17]),
-    (key::SEND_PLANS, &[20]),
-    (key::DRIFTS, &[24]),
-    (key::ALERTS, &[30]),
-    (key::OVERSIGHTS, &[31]),
-    (key::DECISIONS, &[40]),
-    (key::OUTCOMES, &[41]),
-    (key::GROUNDS, &[2, 42, 43]),
-    (key::SHADOWS, &[44]),
-];
 
 /// What cannot be in a cell summed over all partitions: parts may be negative where people were erased, the whole may not.
 fn impossible(key: &[u8], sum: &[u8]) -> Option<String> {
@@ -238,7 +217,6 @@ mod tests {
     use super::*;
     use crate::domain::name::{RecipientKey, VariantIndex};
     use crate::domain::recipient::Recipient;
-    use crate::store::records::kinds::KINDS;
     use crate::store::{Partition, Stored};
 
     fn row<R: Record>(partition: u16, key: Vec<u8>, record: &R) -> SnapshotRow {
@@ -262,6 +240,15 @@ mod tests {
         checker.take(&row(0, key::IDENTITY.to_vec(), &identity));
         rows.iter().for_each(|row| checker.take(row));
         checker.finish().problems
+    }
+
+    /// The kept sample.
+    fn experiment() -> Experiment {
+        let text = include_str!("../../tests/samples/experiment_v2.hex");
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16);
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| byte(pair).unwrap()).collect();
+        records::decode(&bytes).unwrap()
     }
 
     fn cell_row(partition: u16, trials: f64) -> SnapshotRow {
@@ -306,6 +293,44 @@ mod tests {
     }
 
     #[test]
+    fn every_tenant_counts_its_experiments_for_itself() {
+        let [first, second] = [TenantId::DEFAULT, TenantId(2)];
+        let experiment = |tenant: TenantId, uid: u64| {
+            let experiment = Experiment {
+                uid: ExperimentUid(uid),
+                ..experiment()
+            };
+            row(0, key::experiment(tenant, &experiment.id), &experiment)
+        };
+        let last = |tenant: TenantId| row(0, key::last_uid(tenant), &LastUid(1));
+        let second_uid = 2 << 32 | 1;
+        let sound = [
+            experiment(first, 1),
+            experiment(second, second_uid),
+            last(first),
+            last(second),
+        ];
+        assert_eq!(problems(&sound), Vec::<String>::new());
+        let later = [experiment(second, second_uid + 1), last(second)];
+        assert!(problems(&later)[0].contains("number 2 of tenant 2 is in use"));
+        let foreign = [experiment(second, 1), last(second)];
+        assert!(problems(&foreign)[0].contains("never given"));
+    }
+
+    #[test]
+    fn what_is_planned_belongs_to_the_whole() {
+        let (tenant, id) = key::parse::cell(&cell_row(0, 1.0).key).unwrap();
+        let mut planned = cell_row(0, 1.0);
+        planned.key = key::planned(tenant, 7, id).into();
+        let taken_back = cell_row(0, -1.0);
+        assert_eq!(
+            problems(&[taken_back.clone(), planned]),
+            Vec::<String>::new()
+        );
+        assert_eq!(problems(&[taken_back]).len(), 1);
+    }
+
+    #[test]
     fn damage_unknown_keys_and_records_under_keys_of_other_kinds_are_found() {
         let good = cell_row(0, 1.0);
         let mut damaged = good.clone();
@@ -321,15 +346,5 @@ mod tests {
         let mut checker = Checker::new(4);
         checker.take(&good);
         assert!(checker.finish().problems[0].contains("identity"));
-    }
-
-    #[test]
-    fn every_kind_has_its_prefix() {
-        for kind in KINDS {
-            let has_one = KINDS_OF_PREFIX
-                .iter()
-                .any(|(_, kinds)| kinds.contains(&kind.kind));
-            assert!(has_one, "{}", kind.name);
-        }
     }
 }

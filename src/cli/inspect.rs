@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::setting::SettingArgs;
 use super::{CliError, print};
-use crate::app::{App, AppError, SystemClock};
+use crate::app::{App, AppError, Kind, SystemClock};
 use crate::domain::name::{IDENTIFIER_BYTES_MAX, Slug, TenantId};
 use crate::ops::compose::{self, OpenError, Opened};
 use crate::ops::config::{Config, Engine};
@@ -23,8 +23,34 @@ use crate::store::StoreError;
 
 use layout::Ink;
 
-/// The tenant of everything that is not told apart by credentials.
-pub(super) const TENANT: TenantId = TenantId::DEFAULT;
+/// Whose experiments and recipients a command is about.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct TenantArgs {
+    /// The tenant, as its API keys name it
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) tenant: String,
+}
+
+impl TenantArgs {
+    /// The tenant's number.
+    pub(super) fn find(&self, app: &App) -> Result<TenantId, AppError> {
+        tenant_named(app, &self.tenant)
+    }
+}
+
+/// The number of a tenant; none is given out to a name that has none.
+pub(super) fn tenant_named(app: &App, wanted: &str) -> Result<TenantId, AppError> {
+    let all = app.tenants();
+    let found = all.iter().find(|(name, _)| name.as_str() == wanted);
+    found.map(|(_, tenant)| *tenant).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let message = format!(
+            "there is no tenant {wanted:?} in this store; it has {}",
+            names.join(", ")
+        );
+        AppError::new(Kind::NotFound, "TENANT_NOT_FOUND", message)
+    })
+}
 
 /// Show what a stopped server's store holds
 #[derive(Debug, clap::Args)]
@@ -38,6 +64,8 @@ pub struct Args {
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tenant: TenantArgs,
     #[command(flatten)]
     settings: SettingArgs,
 }
@@ -81,7 +109,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::Failure(error.to_string()))?;
-    let page = runtime.block_on(answer(&config, &question))?;
+    let page = runtime.block_on(answer(&config, &question, &args.tenant))?;
     if args.json {
         let text = serde_json::to_string_pretty(&page.json)
             .map_err(|error| CliError::Failure(error.to_string()))?;
@@ -92,14 +120,19 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
 }
 
 /// The engine is dropped without closing it, which would fold the journal: looking at a store should not rewrite it.
-async fn answer(config: &Config, question: &Question) -> Result<Page, CliError> {
+async fn answer(
+    config: &Config,
+    question: &Question,
+    tenant: &TenantArgs,
+) -> Result<Page, CliError> {
     let opened = compose::open_app(config, Arc::new(SystemClock))
         .await
         .map_err(not_opened)?;
     let ink = Ink {
         colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
     };
-    question.answer(&opened, ink).await.map_err(failed)
+    let tenant = tenant.find(&opened.app).map_err(failed)?;
+    question.answer(&opened, tenant, ink).await.map_err(failed)
 }
 
 pub(super) fn refuse_missing(config: &Config) -> Result<(), CliError> {
@@ -129,13 +162,13 @@ pub(super) fn failed(error: AppError) -> CliError {
     CliError::Failure(error.message)
 }
 
-/// What an app knows of all experiments, page by page.
-fn all_experiments(app: &App) -> Vec<Arc<crate::domain::experiment::Experiment>> {
+/// What an app knows of all experiments of a tenant, page by page.
+fn all_experiments(app: &App, tenant: TenantId) -> Vec<Arc<crate::domain::experiment::Experiment>> {
     let mut found = Vec::new();
     loop {
         let last: Option<&Arc<crate::domain::experiment::Experiment>> = found.last();
         let page = app.list_experiments(&crate::app::ListRequest {
-            tenant: TENANT,
+            tenant,
             after: last.map(|experiment| experiment.id.clone()),
             state: None,
             size: usize::MAX,
@@ -168,14 +201,14 @@ impl Question {
         }
     }
 
-    async fn answer(&self, opened: &Opened, ink: Ink) -> Result<Page, AppError> {
+    async fn answer(&self, opened: &Opened, tenant: TenantId, ink: Ink) -> Result<Page, AppError> {
         let app = &opened.app;
         match self {
-            Self::Overview => overview::overview(opened).await,
-            Self::Experiments => Ok(overview::experiments(app)),
-            Self::Experiment(id) => Ok(experiment::page(&app.results(TENANT, id)?)),
+            Self::Overview => overview::overview(opened, tenant).await,
+            Self::Experiments => Ok(overview::experiments(app, tenant)),
+            Self::Experiment(id) => Ok(experiment::page(&app.results(tenant, id)?)),
             Self::Recipient(id) => {
-                let view = app.recipient(TENANT, id).await?;
+                let view = app.recipient(tenant, id).await?;
                 Ok(recipient::page(&view, ink))
             }
             Self::Store => overview::store(opened).await,

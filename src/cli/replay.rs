@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::inspect::{TENANT, failed, not_opened, refuse_missing};
+use super::inspect::{failed, not_opened, refuse_missing, tenant_named};
 use super::setting::SettingArgs;
 use super::{CliError, print};
 use crate::app::{App, AppError, ReplaySummary, ReplayTarget, Replayed, SystemClock};
+use crate::domain::name::TenantId;
 use crate::ops::compose;
 
 /// Differing decisions shown in full; the others are counted.
@@ -31,6 +32,9 @@ pub struct Args {
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
+    /// Replay this tenant's decisions only; without it those of all, and a DECISION_ID is one of `default`
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
     #[command(flatten)]
     settings: SettingArgs,
 }
@@ -75,8 +79,14 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
 }
 
 async fn page(app: &App, args: &Args) -> Result<Page, AppError> {
+    let named = args.tenant.as_deref().map(|name| tenant_named(app, name));
+    let tenant = named.transpose()?;
     let target = match (&args.decision, args.sample) {
-        (Some(id), _) => return Ok(one(&app.replay(TENANT, id).await?)),
+        (Some(id), _) => {
+            return Ok(one(&app
+                .replay(tenant.unwrap_or(TenantId::DEFAULT), id)
+                .await?));
+        }
         (None, Some(size)) => ReplayTarget::Sample(size as usize),
         (None, None) => ReplayTarget::All,
     };
@@ -86,7 +96,7 @@ async fn page(app: &App, args: &Args) -> Result<Page, AppError> {
             different.push(replayed.clone());
         }
     };
-    let summary = app.replay_log(target, keep).await?;
+    let summary = app.replay_log(tenant, target, keep).await?;
     Ok(many(&summary, &different))
 }
 

@@ -66,6 +66,24 @@ impl TenantId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ExperimentUid(pub u64);
 
+impl ExperimentUid {
+    /// A tenant's n-th experiment, of at most 2^32 - 1: each tenant counts for itself, so that nobody's draws depend on the experiments of others.
+    pub fn nth(tenant: TenantId, number: u64) -> Option<Self> {
+        let space = match tenant {
+            TenantId::DEFAULT => 0,
+            TenantId(of) => u64::from(of) << 32,
+        };
+        let is_within = number <= u64::from(u32::MAX);
+        is_within.then_some(Self(space | number))
+    }
+
+    /// Which experiment of the tenant it is; `None` for a number that the tenant is never given.
+    pub fn number_of(self, tenant: TenantId) -> Option<u64> {
+        let number = self.0 & u64::from(u32::MAX);
+        (Self::nth(tenant, number) == Some(self)).then_some(number)
+    }
+}
+
 impl fmt::Display for ExperimentUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

@@ -11,7 +11,7 @@ use rand::rngs::SysRng;
 
 use super::config::{Config, Consent, Engine as EngineChoice};
 use super::secrets::{Keys, KeysError};
-use crate::app::{App, AppError, AppKeys, AppSettings, BackupSettings, Clock, LoadReport};
+use crate::app::{App, AppError, AppKeys, AppSettings, BackupSettings, Clock, Kind, LoadReport};
 use crate::domain::civil::Zone;
 use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
@@ -35,6 +35,18 @@ pub enum OpenError {
     /// The store's content does not fit the keys or this program.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The store is damaged where a server cannot do without.
+    #[error(
+        "{reason}\nThe store in {} is damaged. Keep a copy of it, then restore the last backup (hermod restore), or take what can still be read: hermod repair --data-dir {} --output NEW_DIRECTORY",
+        path.display(),
+        path.display()
+    )]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// The operating system gave no random bytes for a seed.
     #[error("the operating system gave no random bytes: {0}")]
     NoRandomness(String),
@@ -94,6 +106,7 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
                 records_bytes: config.store.cache_bytes / 2,
                 fold_interval: config.store.fold_interval.get(),
                 free_bytes_min: config.store.free_bytes_min,
+                verified_records_max: config.store.verified_records_max,
                 ..SledOptions::new(store_path(config))
             };
             Arc::new(SledEngine::open(options, merge)?)
@@ -201,9 +214,20 @@ pub fn new_seed(config: &Config) -> Result<Seed, OpenError> {
 pub async fn open_app(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
     let keys = app_keys(&open_keys(config)?);
     let seed = new_seed(config)?;
-    let engine = open_engine(config)?;
+    let damaged = |reason: String| OpenError::Damaged {
+        path: config.store.path.clone(),
+        reason,
+    };
+    let engine = open_engine(config).map_err(|error| match error {
+        StoreError::Corrupt { .. } => damaged(error.to_string()),
+        error => error.into(),
+    })?;
     let settings = app_settings(config);
-    let (app, report) = App::open(Arc::clone(&engine), clock, keys, seed, settings).await?;
+    let opened = App::open(Arc::clone(&engine), clock, keys, seed, settings).await;
+    let (app, report) = opened.map_err(|error| match error.kind {
+        Kind::DataLoss => damaged(error.message),
+        _ => error.into(),
+    })?;
     let app = match backup_settings(config) {
         Some(settings) => app.with_backups(settings),
         None => app,

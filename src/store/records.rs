@@ -176,8 +176,14 @@ impl Record for HourActivity {
     }
 }
 
-/// The stored form of a record.
+/// The stored form of a record, of a kind that is in the table of kinds.
 pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
+    const {
+        assert!(
+            kinds::is_listed(R::KIND),
+            "a record that is not among the kinds"
+        )
+    };
     let payload = postcard::to_stdvec(record).map_err(|error| StoreError::Corrupt {
         what: error.to_string(),
         place: R::NAME.to_owned(),

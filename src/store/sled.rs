@@ -7,11 +7,13 @@
 mod clean;
 mod committer;
 mod counts;
+mod digest;
 mod disk;
 mod folder;
 mod journal;
 mod mark;
 mod meta;
+mod opening;
 mod overlay;
 mod queue;
 mod records;
@@ -32,13 +34,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::clean::Clean;
-use self::counts::Counts;
 use self::disk::Disk;
 use self::journal::Commit;
-use self::meta::Format;
+use self::opening::open;
 use self::overlay::{Dirty, Overlay};
-use self::shared::{Opened, Shared};
+use self::shared::Shared;
 use super::batch::{Effect, Resolved, check_limits, resolve};
 use super::{
     Answer, Batch, Engine, EngineStatistics, Merge, Outcome, PARTITIONS_DEFAULT, Partition, Rows,
@@ -64,6 +64,8 @@ pub struct SledOptions {
     pub fold_interval: Duration,
     /// Free space of the file system below which commits are refused, bytes; 0 for no such limit.
     pub free_bytes_min: u64,
+    /// A store of more records than this is opened without adding them all up, which takes about 10 s a million.
+    pub verified_records_max: u64,
 }
 
 impl SledOptions {
@@ -78,6 +80,7 @@ impl SledOptions {
             fold_after_bytes: 64 * 1024 * 1024,
             fold_interval: Duration::from_secs(10),
             free_bytes_min: 0,
+            verified_records_max: u64::MAX,
         }
     }
 }
@@ -220,110 +223,6 @@ fn lookup(
         Some(found) => Ok(found),
         None => shared.with_disk(|disk| disk.records.read(partition.0, key)),
     }
-}
-
-fn open(options: &SledOptions) -> Result<Opened, StoreError> {
-    let lock = disk::lock(&options.directory)?;
-    let disk = Disk::open(&options.directory, options.cache_bytes, 0)?;
-    let format = match disk.format()? {
-        Some(format) => format,
-        None => create(&disk, options)?,
-    };
-    let folded = disk.folded()?;
-    let sequences = folded.as_ref().map_or(&[][..], |folded| &folded.sequences);
-    let records_bytes = options.records_bytes / u64::from(format.partitions);
-    let records_bytes = usize::try_from(records_bytes).unwrap_or(usize::MAX);
-    let mut overlays: Vec<Overlay> = (0..usize::from(format.partitions))
-        .map(|partition| sequences.get(partition).copied().unwrap_or(0))
-        .map(|sequence| Overlay {
-            sequence,
-            folded_sequence: sequence,
-            clean: Clean::new(records_bytes),
-            ..Overlay::default()
-        })
-        .collect();
-    let counts = Counts::opened(folded.as_ref().map_or(0, |folded| folded.keys));
-    disk.trim()?;
-    let next_row = replay(
-        &disk,
-        folded.map_or(1, |folded| folded.first_row),
-        &mut overlays,
-        &counts,
-    )?;
-    mark::compare(&options.directory, next_row)?;
-    Ok(Opened {
-        lock,
-        disk,
-        overlays,
-        next_row,
-        counts,
-    })
-}
-
-fn create(disk: &Disk, options: &SledOptions) -> Result<Format, StoreError> {
-    let format = Format {
-        partitions: options.partitions.max(1),
-    };
-    disk.set_format(format)?;
-    disk.sync()?;
-    Ok(format)
-}
-
-/// Replays the journal into the overlays; the number of the next row. Every row from `first` on has to be there.
-fn replay(
-    disk: &Disk,
-    first: u64,
-    overlays: &mut [Overlay],
-    counts: &Counts,
-) -> Result<u64, StoreError> {
-    let mut next = first;
-    let mut before = None;
-    let mut group = Vec::new();
-    for row in disk.journal() {
-        let (number, bytes) = row?;
-        counts.journal_grown(1, bytes.len() as u64);
-        if number < first {
-            // Folded already: a stop came before its removal, which the next pass does.
-            continue;
-        }
-        let (place, stretch) = journal::decode(number, &bytes)?;
-        if number != next || !place.follows(before) {
-            return Err(StoreError::Corrupt {
-                what: format!(
-                    "row {next} is missing before row {number}; keep a copy of the directory and restore the last export"
-                ),
-                place: "journal".into(),
-            });
-        }
-        before = Some(place);
-        next = number + 1;
-        group.extend_from_slice(stretch);
-        if place.is_last() {
-            replay_group(journal::entries(number, &group)?, overlays, counts)?;
-            group.clear();
-        }
-    }
-    Ok(next)
-}
-
-fn replay_group(
-    entries: Vec<journal::Entry>,
-    overlays: &mut [Overlay],
-    counts: &Counts,
-) -> Result<(), StoreError> {
-    let partitions = u16::try_from(overlays.len()).unwrap_or(u16::MAX);
-    for entry in entries {
-        let partition = entry.partition;
-        let overlay =
-            overlays
-                .get_mut(usize::from(partition))
-                .ok_or(StoreError::UnknownPartition {
-                    partition,
-                    partitions,
-                })?;
-        counts.overlay_grown(overlay.replay(entry));
-    }
-    Ok(())
 }
 
 impl Drop for SledEngine {

@@ -51,11 +51,11 @@ async fn a_sample_is_replayed_the_same_each_time() {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let summary = world
         .app
-        .replay_log(target, |replayed| first.push(replayed.at))
+        .replay_log(None, target, |replayed| first.push(replayed.at))
         .await;
     world
         .app
-        .replay_log(target, |replayed| second.push(replayed.at))
+        .replay_log(None, target, |replayed| second.push(replayed.at))
         .await
         .unwrap();
     assert_eq!((first.len(), summary.unwrap().equal), (100, 100));
@@ -79,7 +79,7 @@ async fn every_flipped_bit_of_an_entry_or_of_what_it_rests_on_is_found() {
                 assert!(
                     !world
                         .app
-                        .replay_log(ReplayTarget::All, |_| {})
+                        .replay_log(None, ReplayTarget::All, |_| {})
                         .await
                         .unwrap()
                         .is_equal()

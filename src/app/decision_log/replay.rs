@@ -74,6 +74,11 @@ impl ReplaySummary {
     }
 }
 
+/// Whether a logged decision is of the tenant, if one is asked for.
+fn is_of(tenant: Option<TenantId>, at: &key::LoggedAt) -> bool {
+    tenant.is_none_or(|tenant| at.tenant == tenant)
+}
+
 impl App {
     /// Replays the decision with this id.
     ///
@@ -98,9 +103,10 @@ impl App {
         Ok(self.replay_entry(at, &logged, &mut Shelf::default()).await)
     }
 
-    /// Replays what is in the log, calls `take` with each, and counts; for a store without a server.
+    /// Replays what is in the log of a tenant, or of all, calls `take` with each, and counts; for a store without a server.
     pub async fn replay_log(
         &self,
+        tenant: Option<TenantId>,
         target: ReplayTarget,
         mut take: impl FnMut(&Replayed),
     ) -> Result<ReplaySummary, AppError> {
@@ -108,7 +114,7 @@ impl App {
         let mut shelf = Shelf::default();
         let last = match target {
             ReplayTarget::All => None,
-            ReplayTarget::Sample(size) => Some(self.last_of_sample(size).await?),
+            ReplayTarget::Sample(size) => Some(self.last_of_sample(tenant, size).await?),
         };
         for partition in (0..self.engine.partitions()).map(Partition) {
             let mut after = None;
@@ -116,7 +122,7 @@ impl App {
                 let rows = self.log_page(partition, key::DECISIONS, after).await?;
                 after = rows.last().map(|(key, _)| key.clone());
                 for (key, stored) in &rows {
-                    let Some(at) = key::parse::logged(key) else {
+                    let Some(at) = key::parse::logged(key).filter(|at| is_of(tenant, at)) else {
                         continue;
                     };
                     if last.is_some_and(|last| rank(at.decision) > last) {
@@ -143,12 +149,12 @@ impl App {
     }
 
     /// The rank of the last decision that is in a sample of this size.
-    async fn last_of_sample(&self, size: usize) -> Result<u64, AppError> {
+    async fn last_of_sample(&self, tenant: Option<TenantId>, size: usize) -> Result<u64, AppError> {
         let mut ranks = std::collections::BinaryHeap::new();
         for partition in (0..self.engine.partitions()).map(Partition) {
             let mut report = LoadReport::default();
             self.each(partition, key::DECISIONS, &mut report, |key, _| {
-                if let Some(at) = key::parse::logged(key) {
+                if let Some(at) = key::parse::logged(key).filter(|at| is_of(tenant, at)) {
                     ranks.push(rank(at.decision));
                     if ranks.len() > size {
                         ranks.pop();

@@ -12,8 +12,9 @@ use super::{END, EXPORT_VERSION, End, ExportHeader, HEADER, Line, place};
 use crate::app::{HOME, Loader};
 use crate::domain::decision_log::{LoggedDecision, LoggedOutcome};
 use crate::domain::name::RecipientKey;
+use crate::domain::recipient::Recipient;
 use crate::store::records::kinds::{RecordKind, kind_named, kind_of};
-use crate::store::records::{self, key};
+use crate::store::records::{self, RecipientCount, Record as _, key};
 use crate::store::{Change, Engine, Partition, StoreError};
 
 /// Longest line taken, bytes: a record of the largest size, as text several times as long.
@@ -83,7 +84,12 @@ pub fn import<R: BufRead>(source: R, engine: &dyn Engine) -> Result<Imported, Im
             }
         };
         let (kind, partition, change) = lines.change(&line, engine.partitions())?;
-        loader.push(partition, change)?;
+        if kind.kind != RecipientCount::KIND {
+            if kind.kind == Recipient::KIND {
+                loader.push(partition, lines.counted(&change)?)?;
+            }
+            loader.push(partition, change)?;
+        }
         *records.entry(kind.name).or_default() += 1;
         count += 1;
     }
@@ -149,6 +155,17 @@ impl<R: BufRead> Lines<R> {
             }
         };
         Ok((kind, partition, change))
+    }
+
+    /// The part of its partition's count that a recipient is: each partition keeps its own, so counts of another number of partitions
+    /// are of no use.
+    fn counted(&self, recipient: &Change) -> Result<Change, ImportError> {
+        let tenant = key::parse::tenant(recipient.key())
+            .ok_or_else(|| self.wrong("its key names no tenant"))?;
+        Ok(Change::Merge {
+            key: key::recipient_count(tenant),
+            operand: records::encode(&RecipientCount(1))?,
+        })
     }
 
     fn value(&self, kind: RecordKind, line: &Line) -> Result<Vec<u8>, ImportError> {

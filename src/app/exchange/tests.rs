@@ -8,8 +8,8 @@ use crate::app::Loader;
 use crate::domain::cell::Cell;
 use crate::domain::name::{RecipientKey, TenantId};
 use crate::domain::recipient::Recipient;
-use crate::store::records;
-use crate::store::{Change, Engine, MemoryEngine, Partition};
+use crate::store::records::{self, RecipientCount};
+use crate::store::{Change, Engine, MemoryEngine, Partition, Scan};
 
 fn engine(partitions: u16) -> MemoryEngine {
     MemoryEngine::new(partitions, Arc::new(MergeRecords))
@@ -43,9 +43,30 @@ fn fill(engine: &dyn Engine) {
             expected: Some(0),
         };
         let partition = Partition(recipient.partition(engine.partitions()));
+        let counted = Change::Merge {
+            key: key::recipient_count(TenantId(0)),
+            operand: records::encode(&RecipientCount(1)).unwrap(),
+        };
         loader.push(partition, put).unwrap();
+        loader.push(partition, counted).unwrap();
     }
     loader.finish().unwrap();
+}
+
+/// Recipients of a partition, by its count and as they lie there.
+fn recipients_of(engine: &dyn Engine, partition: u16) -> (i64, i64) {
+    let at = Partition(partition);
+    let key = key::recipient_count(TenantId(0));
+    let stored = engine.read(at, &key).wait().unwrap();
+    let count = stored.map_or(0, |stored| {
+        records::decode::<RecipientCount>(&stored.value).unwrap().0
+    });
+    let scan = Scan {
+        prefix: key::RECIPIENTS.to_vec(),
+        after: None,
+        limit: 1_000,
+    };
+    (count, engine.scan(at, scan).wait().unwrap().len() as i64)
 }
 
 fn exported(engine: &dyn Engine) -> (String, Exported) {
@@ -77,6 +98,10 @@ fn an_export_imported_into_another_number_of_partitions_exports_the_same() {
         assert_eq!(imported.records, told.records);
         assert_eq!(imported.header.partitions, 5);
         assert_eq!(records_of(&exported(&second).0), records_of(&text));
+        for partition in 0..partitions {
+            let (count, lie_there) = recipients_of(&second, partition);
+            assert_eq!(count, lie_there, "partition {partition} of {partitions}");
+        }
         let recipient = RecipientKey::derive(&[7; 32], TenantId(0), "9");
         let place = Partition(recipient.partition(partitions));
         let key = key::recipient(TenantId(0), recipient);
@@ -135,7 +160,7 @@ fn a_cut_changed_or_foreign_file_is_refused_with_its_line() {
         .map(|(_, line)| format!("{line}\n"))
         .collect();
     assert!(
-        refused(&without_one).contains("200 records came"),
+        refused(&without_one).contains("201 records came"),
         "{}",
         refused(&without_one)
     );

@@ -79,7 +79,7 @@ impl App {
                 Some(stored) => (records::decode::<LastUid>(&stored.value)?.0, stored.version),
                 None => (0, 0),
             };
-            experiment.uid = uid(tenant, number + 1).ok_or_else(too_many)?;
+            experiment.uid = ExperimentUid::nth(tenant, number + 1).ok_or_else(too_many)?;
             let put = |key: Vec<u8>, value: Vec<u8>, expected| Change::Put {
                 key,
                 value,
@@ -136,16 +136,6 @@ impl App {
         self.engine.flush().await?;
         Ok((experiment.request != 0 && stored.request == experiment.request).then_some(stored))
     }
-}
-
-/// The number of a tenant's n-th experiment: each tenant counts for itself, so that nobody's draws depend on the experiments of others.
-fn uid(tenant: TenantId, number: u64) -> Option<ExperimentUid> {
-    let space = match tenant {
-        TenantId::DEFAULT => 0,
-        TenantId(of) => u64::from(of) << 32,
-    };
-    let is_within = number <= u64::from(u32::MAX);
-    is_within.then_some(ExperimentUid(space | number))
 }
 
 fn too_many() -> AppError {

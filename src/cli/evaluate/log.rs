@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::SystemClock;
 use crate::cli::CliError;
-use crate::cli::inspect::{TENANT, failed, not_opened, refuse_missing};
+use crate::cli::inspect::{TenantArgs, failed, not_opened, refuse_missing};
 use crate::cli::setting::SettingArgs;
 use crate::cli::study::{OutputArgs, cli_error, table};
 use crate::domain::experiment::Objective;
@@ -40,6 +40,8 @@ pub struct Args {
     /// Weights above this are cut
     #[arg(long, default_value_t = 1_000.0)]
     weight_max: f64,
+    #[command(flatten)]
+    tenant: TenantArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -106,13 +108,14 @@ fn own(args: &Args, experiment: &str) -> Result<Report, CliError> {
         let opened = compose::open_app(&config, Arc::new(SystemClock))
             .await
             .map_err(not_opened)?;
+        let tenant = args.tenant.find(&opened.app).map_err(failed)?;
         let mut report = Report {
             rows: Vec::new(),
             left_out: None,
         };
         for target in targets {
             let question = Question {
-                tenant: TENANT,
+                tenant,
                 experiment: experiment.clone(),
                 target,
                 objective: args.objective.map(objective),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::layout::{amount, count, name, table, word};
-use super::{Page, TENANT, all_experiments};
+use super::{Page, all_experiments};
 use crate::app::{App, AppError, Survey};
 use crate::domain::experiment::Experiment;
+use crate::domain::name::TenantId;
 use crate::ops::compose::Opened;
 use crate::store::EngineStatistics;
 
@@ -15,8 +16,8 @@ use crate::store::EngineStatistics;
 const LISTED_MAX: usize = 20;
 
 /// Experiments and store together.
-pub(super) async fn overview(opened: &Opened) -> Result<Page, AppError> {
-    let (experiments, store) = (experiments(&opened.app), store(opened).await?);
+pub(super) async fn overview(opened: &Opened, tenant: TenantId) -> Result<Page, AppError> {
+    let (experiments, store) = (experiments(&opened.app, tenant), store(opened).await?);
     Ok(Page {
         text: format!("{}\n{}", experiments.text, store.text),
         json: json!({ "experiments": experiments.json, "store": store.json }),
@@ -24,12 +25,12 @@ pub(super) async fn overview(opened: &Opened) -> Result<Page, AppError> {
 }
 
 /// One line per experiment.
-pub(super) fn experiments(app: &App) -> Page {
-    let all = all_experiments(app);
+pub(super) fn experiments(app: &App, tenant: TenantId) -> Page {
+    let all = all_experiments(app, tenant);
     let with_trials: Vec<(Arc<Experiment>, f64)> = all
         .into_iter()
         .map(|experiment| {
-            let trials = app.results(TENANT, &experiment.id).map_or(0.0, |results| {
+            let trials = app.results(tenant, &experiment.id).map_or(0.0, |results| {
                 let policy: f64 = results.variants.iter().map(|variant| variant.trials).sum();
                 policy + results.holdout.trials
             });

@@ -34,6 +34,8 @@ pub struct StoreConfig {
     pub fold_interval: Period,
     /// Free bytes of the file system below which changes are refused; 0 for no such limit.
     pub free_bytes_min: u64,
+    /// Records up to which all are added up at a start.
+    pub verified_records_max: u64,
 }
 
 // === impl StoreConfig ===
@@ -47,6 +49,7 @@ impl Default for StoreConfig {
             cache_bytes: 256 << 20,
             fold_interval: Period::from_secs(10),
             free_bytes_min: 64 << 20,
+            verified_records_max: 1_000_000,
         }
     }
 }
@@ -103,6 +106,14 @@ impl StoreConfig {
                 Rule {
                     expects: "a number of bytes from 0 to 1099511627776",
                     accepts: |bytes| *bytes <= 1 << 40,
+                },
+            ),
+            verified_records_max: reader.value(
+                "store.verified_records_max",
+                default.verified_records_max,
+                Rule {
+                    expects: "a whole number from 0 to 1000000000000",
+                    accepts: |records| *records <= 1_000_000_000_000,
                 },
             ),
         }

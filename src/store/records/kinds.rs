@@ -1,11 +1,12 @@
-//! The table of kinds: every record by its kind's number, as JSON and back, and whether its parts add up.
+//! The table of kinds: every record by its kind's number, as JSON and back, where it lies, and whether its parts add up.
 //!
-//! Invariant: whoever handles all kinds alike (export, import, checking) goes through this table; a test holds it against the kept samples.
+//! Invariant: whoever handles all kinds alike (export, import, checking) goes through this table. A record that is not in it cannot be
+//! written: `records::encode` does not compile for it. A test holds the table against the kept samples.
 
 use serde_json::Value;
 
 use super::{
-    LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity, decode, encode,
+    LastTenant, LastUid, NumberedTenant, RecipientCount, Record, StoreIdentity, decode, encode, key,
 };
 use crate::domain::alert::Alert;
 use crate::domain::arrivals::Arrivals;
@@ -33,19 +34,22 @@ pub struct RecordKind {
     pub name: &'static str,
     /// Whether records of one key in several partitions are parts of a sum.
     pub is_additive: bool,
+    /// What the keys begin with that it lies under.
+    pub prefixes: &'static [&'static [u8]],
     check: fn(&[u8]) -> Result<(), StoreError>,
     to_json: fn(&[u8]) -> Result<Value, StoreError>,
     from_json: fn(Value) -> Result<Vec<u8>, StoreError>,
 }
 
 macro_rules! kinds {
-    ($($record:ty, $is_additive:literal;)*) => {
+    ($($record:ty, $is_additive:literal, [$($prefix:ident),+];)*) => {
         /// All kinds.
         pub const KINDS: &[RecordKind] = &[$(RecordKind {
             kind: <$record as Record>::KIND,
             version: <$record as Record>::VERSION,
             name: <$record as Record>::NAME,
             is_additive: $is_additive,
+            prefixes: &[$(key::$prefix),+],
             check: check::<$record>,
             to_json: to_json::<$record>,
             from_json: from_json::<$record>,
@@ -54,29 +58,41 @@ macro_rules! kinds {
 }
 
 kinds! {
-    StoreIdentity, false;
-    Experiment, false;
-    Cell, true;
-    Recipient, false;
-    HourCounts, true;
-    HourActivity, true;
-    Individuality, true;
-    LastUid, false;
-    Arrivals, true;
-    Chronotypes, false;
-    ZoneTally, false;
-    PlannedSends, true;
-    Drift, false;
-    Alert, false;
-    Oversight, false;
-    LoggedDecision, false;
-    LoggedOutcome, false;
-    LoggedTable, false;
-    SendTimeModel, false;
-    ShadowTally, true;
-    NumberedTenant, false;
-    LastTenant, false;
-    RecipientCount, true;
+    StoreIdentity, false, [IDENTITY];
+    Experiment, false, [EXPERIMENTS, GROUNDS];
+    Cell, true, [CELLS, PLANNED];
+    Recipient, false, [RECIPIENTS];
+    HourCounts, true, [TIMELINES];
+    HourActivity, true, [HOURS];
+    Individuality, true, [INDIVIDUALITIES];
+    LastUid, false, [LAST_UID];
+    Arrivals, true, [ARRIVALS];
+    Chronotypes, false, [CHRONOTYPES];
+    ZoneTally, false, [ZONE_TALLIES];
+    PlannedSends, true, [SEND_PLANS];
+    Drift, false, [DRIFTS];
+    Alert, false, [ALERTS];
+    Oversight, false, [OVERSIGHTS];
+    LoggedDecision, false, [DECISIONS];
+    LoggedOutcome, false, [OUTCOMES];
+    LoggedTable, false, [GROUNDS];
+    SendTimeModel, false, [GROUNDS];
+    ShadowTally, true, [SHADOWS];
+    NumberedTenant, false, [TENANTS];
+    LastTenant, false, [LAST_TENANT];
+    RecipientCount, true, [RECIPIENT_COUNTS];
+}
+
+/// Whether there is a kind of this number; checked when a program that writes it is compiled.
+pub(super) const fn is_listed(kind: u8) -> bool {
+    let mut at = 0;
+    while at < KINDS.len() {
+        if KINDS[at].kind == kind {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// The kind of a stored record.
@@ -100,6 +116,11 @@ pub fn kind_named(name: &str) -> Option<RecordKind> {
 // === impl RecordKind ===
 
 impl RecordKind {
+    /// Whether records of this kind lie under such a key.
+    pub fn lies_under(&self, key: &[u8]) -> bool {
+        self.prefixes.iter().any(|prefix| key.starts_with(prefix))
+    }
+
     /// Whether the record can be read.
     ///
     /// # Errors
@@ -192,6 +213,13 @@ mod tests {
         assert_eq!((numbers.len(), names.len()), (KINDS.len(), KINDS.len()));
         assert!(numbers.iter().all(|number| *number < KIND_ENGINE_FIRST));
         assert!(KINDS.iter().all(|kind| kind_named(kind.name).is_some()));
+    }
+
+    #[test]
+    fn every_kind_has_a_kept_sample() {
+        let kept: BTreeSet<u8> = samples().iter().map(|(_, stored)| stored[0]).collect();
+        let missing = KINDS.iter().filter(|kind| !kept.contains(&kind.kind));
+        assert_eq!(missing.map(|kind| kind.name).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! Invariant: after [`Disk::sync`] everything written before is on the platter. sled 0.34's own flush stops at the page cache and never syncs
 //! the files it keeps large pages in; both were measured to lose data in a power cut. No call into sled can unwind out of this file.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use ::sled::{Db, Mode, Tree};
@@ -245,7 +246,7 @@ fn row_number(key: &[u8]) -> Result<u64, StoreError> {
     key.try_into()
         .map(u64::from_be_bytes)
         .map_err(|_| StoreError::Corrupt {
-            what: "a row has no number; restore the last export".into(),
+            what: "a row has no number; restore the last backup, or take what is left with hermod repair".into(),
             place: "journal".into(),
         })
 }
@@ -258,7 +259,7 @@ fn unopenable(path: &Path, error: StoreError) -> StoreError {
     match error {
         StoreError::Corrupt { what, .. } => StoreError::Corrupt {
             what: format!(
-                "the store does not open ({what}); move this directory aside, keep it, and restore the last export into a new one"
+                "the store does not open ({what}); keep a copy of this directory, then restore the last backup into a new one, or take what is left with hermod repair"
             ),
             place: path.display().to_string(),
         },
@@ -266,9 +267,36 @@ fn unopenable(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
+thread_local! {
+    /// Whether this thread is in a call of sled.
+    static IN_SLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics of sled, which are how it reports some damage, from being printed as if they were defects of this program.
+fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            let is_sleds = name.starts_with("sled") || name == "log flusher";
+            if is_sleds || IN_SLED.get() {
+                tracing::debug!(%panic, "sled gave up");
+            } else {
+                before(panic);
+            }
+        }));
+    });
+}
+
 /// Calls sled. It reports damage by an error or by a panic; both become a [`StoreError`].
 pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    quiet_panics();
+    let outer = IN_SLED.replace(true);
+    let called = catch_unwind(AssertUnwindSafe(call));
+    IN_SLED.set(outer);
+    match called {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(::sled::Error::Io(error))) => Err(StoreError::of_io("the disk answered", &error)),
         Ok(Err(error @ ::sled::Error::Corruption { .. })) => Err(damaged(error.to_string())),

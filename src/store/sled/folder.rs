@@ -4,6 +4,9 @@
 //! So a stop at any moment leaves a journal whose replay repeats the unfinished part; the records need no atomic batch, in which sled would
 //! hold up every reader of the store.
 
+use std::sync::{Mutex, PoisonError};
+
+use super::digest::Digests;
 use super::disk::Disk;
 use super::journal::Entry;
 use super::meta::Folded;
@@ -85,15 +88,22 @@ fn write(
             }
         })
     };
+    let mut folded = begin(shared, snapshots, &same_disk)?;
+    let digests = Mutex::new(folded.digests);
     for chunk in snapshots
         .iter()
         .flat_map(|snapshot| snapshot.entries.chunks(CHUNK))
     {
         let fold = || {
             same_disk(&|disk| {
-                disk.records
-                    .fold(chunk)
-                    .map(|grown| shared.counts.keys_grown(grown))
+                let grown = disk.records.fold(chunk)?;
+                shared.counts.keys_grown(grown.keys);
+                let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+                grown
+                    .digests
+                    .into_iter()
+                    .for_each(|difference| digests.add(difference));
+                Ok(())
             })
         };
         let cut = shared.cut_slot().clone();
@@ -103,12 +113,15 @@ fn write(
         }
     }
     same_disk(&|disk| shared.sync(disk))?;
-    let folded = Folded {
+    folded = Folded {
         first_row: keep_from,
         keys: shared.counts.keys(),
         sequences: snapshots.iter().map(|snapshot| snapshot.sequence).collect(),
+        digests: digests.into_inner().unwrap_or_else(PoisonError::into_inner),
+        is_under_way: false,
     };
     same_disk(&|disk| disk.set_folded(&folded).and_then(|()| shared.sync(disk)))?;
+    *shared.folded() = folded;
     same_disk(&|disk| {
         // Ascending, so that what a power cut leaves of the journal is its end.
         while let Some(bytes) = disk.remove_row_before(keep_from)? {
@@ -116,6 +129,30 @@ fn write(
         }
         Ok(())
     })
+}
+
+type OnDisk<'a> = &'a dyn Fn(&dyn Fn(&Disk) -> Result<(), StoreError>) -> Result<(), StoreError>;
+
+/// Says on the disk that records are about to be changed, if any are; how far the last fold went.
+fn begin(
+    shared: &Shared,
+    snapshots: &[Snapshot],
+    same_disk: OnDisk<'_>,
+) -> Result<Folded, StoreError> {
+    let folded = shared.folded().clone();
+    // Whatever fails from here on leaves records that nobody has added up.
+    shared.folded().digests = Digests::unknown();
+    if snapshots
+        .iter()
+        .any(|snapshot| !snapshot.entries.is_empty())
+    {
+        let begun = Folded {
+            is_under_way: true,
+            ..folded.clone()
+        };
+        same_disk(&|disk| disk.set_folded(&begun).and_then(|()| shared.sync(disk)))?;
+    }
+    Ok(folded)
 }
 
 fn forget(shared: &Shared, partition: u16, snapshot: &Snapshot) -> Result<(), StoreError> {

@@ -209,7 +209,7 @@ pub(super) fn entries(number: u64, group: &[u8]) -> Result<Vec<Entry>, StoreErro
 fn damaged(number: u64, what: String) -> StoreError {
     StoreError::Corrupt {
         what: format!(
-            "{what}; nothing was changed on disk. Acknowledged data is in this row: copy the directory, then restore the last export"
+            "{what}; nothing was changed on disk. Acknowledged data is in this row: keep a copy of the directory, then restore the last backup, or take what is left with hermod repair"
         ),
         place: format!("journal row {number}"),
     }

@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use ::sled::{Db, Tree};
 
+use super::digest::{self, Difference, Digests};
 use super::disk::guarded;
 use super::journal::Entry;
 use crate::store::{Bytes, KEY_BYTES_MAX, StoreError, Stored, Version};
@@ -21,6 +22,31 @@ const LOOKS_MAX: usize = 8;
 pub(super) struct Records {
     rows: Tree,
     pieces: Tree,
+}
+
+/// What folding values changed.
+#[derive(Debug, Default)]
+pub(super) struct Grown {
+    /// Keys there are more.
+    pub(super) keys: i64,
+    /// One for each value.
+    pub(super) digests: Vec<Difference>,
+}
+
+impl Grown {
+    fn note(&mut self, entry: &Entry, old: Option<&[u8]>) {
+        let (partition, key) = (entry.partition, &entry.key);
+        let is = entry.value.as_ref().map(|_| entry.version);
+        let was = old.map(|old| Header::decode(old).map_or(0, |(header, _)| header.version));
+        let of = |version: Option<Version>| {
+            version.map_or(0, |version| digest::term(partition, key, version))
+        };
+        self.keys += i64::from(is.is_some()) - i64::from(was.is_some());
+        self.digests.push(Difference {
+            partition,
+            amount: of(is).wrapping_sub(of(was)),
+        });
+    }
 }
 
 struct Header {
@@ -55,6 +81,37 @@ impl Records {
             key,
             "pieces of its value are missing",
         ))
+    }
+
+    /// What the records come to, and what cannot be read; its partition is left out.
+    pub(super) fn digests(&self, partitions: u16) -> (Digests, Vec<StoreError>) {
+        let (mut digests, mut unreadable) = (Digests::of_nothing(partitions), Vec::new());
+        for partition in 0..partitions {
+            if let Err(error) = self.add_up(partition, &mut digests) {
+                digests.forget(partition);
+                unreadable.push(error);
+            }
+        }
+        (digests, unreadable)
+    }
+
+    fn add_up(&self, partition: u16, digests: &mut Digests) -> Result<(), StoreError> {
+        let to = row_key(partition, &[0xFF; KEY_BYTES_MAX + 1]);
+        let mut rows = self.rows.range(row_key(partition, &[])..to);
+        while let Some((key, row)) = guarded(|| rows.next().transpose())? {
+            let key = key.get(2..).unwrap_or_default();
+            if Header::decode(&row).is_none() {
+                return Err(StoreError::record(partition, key, "it is no stored value"));
+            }
+            digests.add(difference(partition, key, &row));
+        }
+        Ok(())
+    }
+
+    /// What one record adds to the digest of its partition.
+    pub(super) fn difference(&self, partition: u16, key: &[u8]) -> Result<Difference, StoreError> {
+        let row = guarded(|| self.rows.get(row_key(partition, key)))?;
+        Ok(difference(partition, key, &row.unwrap_or_default()))
     }
 
     /// Values of a partition in ascending order of keys, from a bound on.
@@ -124,24 +181,19 @@ impl Records {
         }))
     }
 
-    /// Writes values; how many keys there are more. Not atomic: the journal holds them until they are durable here.
-    pub(super) fn fold(&self, entries: &[Entry]) -> Result<i64, StoreError> {
-        let mut grown = 0;
+    /// Writes values; what that changes. Not atomic: the journal holds them until they are durable here.
+    pub(super) fn fold(&self, entries: &[Entry]) -> Result<Grown, StoreError> {
+        let mut grown = Grown::default();
         for entry in entries {
             let key = row_key(entry.partition, &entry.key);
             let old = match &entry.value {
                 Some(value) => {
                     let row = self.write_pieces(entry, value)?;
-                    let old = guarded(|| self.rows.insert(&key, row))?;
-                    grown += i64::from(old.is_none());
-                    old
+                    guarded(|| self.rows.insert(&key, row))?
                 }
-                None => {
-                    let old = guarded(|| self.rows.remove(&key))?;
-                    grown -= i64::from(old.is_some());
-                    old
-                }
+                None => guarded(|| self.rows.remove(&key))?,
             };
+            grown.note(entry, old.as_deref());
             if old
                 .is_some_and(|old| Header::decode(&old).is_none_or(|(header, _)| header.pieces > 0))
             {
@@ -200,6 +252,14 @@ impl Header {
             },
             inline,
         ))
+    }
+}
+
+fn difference(partition: u16, key: &[u8], row: &[u8]) -> Difference {
+    let version = Header::decode(row).map_or(0, |(header, _)| header.version);
+    Difference {
+        partition,
+        amount: digest::term(partition, key, version),
     }
 }
 

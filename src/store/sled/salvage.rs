@@ -9,6 +9,7 @@ use std::path::Path;
 
 use ::sled::{Db, Tree};
 
+use super::digest::{self, Digests};
 use super::disk::{guarded, open_database};
 use super::journal::{self, Entry};
 use super::mark;
@@ -60,7 +61,13 @@ pub fn salvage(
         take(row)
     };
     let mut lost = Vec::new();
+    let mut digests = Digests::of_nothing(found.partitions.unwrap_or_default());
     read_all(&rows, &mut lost, |key| {
+        if let Some((partition, key)) = split(key)
+            && let Ok(difference) = records.difference(partition, key)
+        {
+            digests.add(difference);
+        }
         let Some((partition, key)) = split(key) else {
             return Ok(Some(format!(
                 "a record under the impossible key {}",
@@ -81,6 +88,10 @@ pub fn salvage(
             let version = entry.version;
             give(row(partition, key, Stored { version, value }))?;
         }
+    }
+    let strangers = folded.map_or_else(Vec::new, |folded| digests.strangers(&folded));
+    if lost.is_empty() && !strangers.is_empty() {
+        lost.push(digest::told(&strangers));
     }
     found.lost.extend(lost);
     Ok(found)

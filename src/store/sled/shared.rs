@@ -14,6 +14,7 @@ use super::SledOptions;
 use super::counts::Counts;
 use super::disk::Disk;
 use super::mark::Mark;
+use super::meta::Folded;
 use super::overlay::Overlay;
 use super::queue::Queue;
 use super::snapshot::Cut;
@@ -77,6 +78,7 @@ pub(super) struct Shared {
     pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
+    folded: Mutex<Folded>,
     cut: Mutex<Option<Arc<Cut>>>,
     next_row: AtomicU64,
     mark: Mark,
@@ -92,6 +94,8 @@ pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) disk: Disk,
     pub(super) overlays: Vec<Overlay>,
+    /// With what the records come to now.
+    pub(super) folded: Folded,
     pub(super) next_row: u64,
     pub(super) counts: Counts,
 }
@@ -108,6 +112,7 @@ impl Shared {
             counts: opened.counts,
             overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
+            folded: Mutex::new(opened.folded),
             cut: Mutex::new(None),
             next_row: AtomicU64::new(opened.next_row),
             progress: watch::Sender::new(Progress::default()),
@@ -137,6 +142,11 @@ impl Shared {
     /// Keeps other folding passes out.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last finished fold; changed by folding alone.
+    pub(super) fn folded(&self) -> MutexGuard<'_, Folded> {
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The snapshot being read, if there is one.

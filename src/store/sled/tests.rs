@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 mod failing;
+mod struck;
 
 use super::*;
 use crate::store::Change;

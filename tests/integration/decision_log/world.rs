@@ -227,7 +227,10 @@ impl World {
                 eprintln!("{replayed:?}");
             }
         };
-        self.app.replay_log(ReplayTarget::All, show).await.unwrap()
+        self.app
+            .replay_log(None, ReplayTarget::All, show)
+            .await
+            .unwrap()
     }
 
     pub fn rows(&self, partition: u16, prefix: &[u8]) -> Rows {
