@@ -36,7 +36,6 @@ impl App {
             at: now,
         };
         let reckoned = self.reckoned(request.zone.as_ref(), whose);
-        let earliest_at = window.earliest_at;
         window = reckoned.guarded(&window).unwrap_or(window);
         let moved = reckoned.moved(&start.recipient);
         let recipient = moved.as_ref().unwrap_or(&start.recipient);
@@ -56,7 +55,7 @@ impl App {
             exploration: Exploration::default(),
         };
         let answer = if transactional {
-            Ok((earliest_at, None))
+            Ok((window.earliest_at, None))
         } else if holdout {
             let first = platform_time(&window, &reckoned.zone);
             first.map(|at| (at, None)).ok_or(DoNotSend::NoAllowedTime)
@@ -68,7 +67,7 @@ impl App {
         };
         Ok(Predicted {
             answer,
-            earliest_at,
+            earliest_at: window.earliest_at,
             zone: reckoned.zone,
             zone_source: reckoned.source,
             transactional,
