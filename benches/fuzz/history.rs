@@ -193,6 +193,11 @@ impl History {
 
     /// What holds after any history.
     pub async fn finish(&self) {
+        // Until a mail has left, its trial is as of the end of its slot and an answer that came before it as of its sending.
+        self.world.pass(30 * 24);
+        let maintained = self.world.app.maintain().await;
+        assert!(maintained.failed.is_empty(), "{maintained:?}");
+        self.world.app.refresh();
         assert_eq!(self.world.problems().await, Vec::<String>::new());
         let again = self.world.reopened().await;
         let all = |app: &App| {
