@@ -34,7 +34,7 @@ mod turns;
 mod writes;
 mod zones;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -129,6 +129,7 @@ pub struct App {
     tenants: Tenants,
     log: decision_log::DecisionLog,
     changes: tokio::sync::watch::Sender<u64>,
+    refreshing: Mutex<()>,
     schedule: Schedule,
     alerts: AlertBook,
     cleaning: Cleaning,
@@ -171,6 +172,7 @@ impl App {
             tenants: Tenants::default(),
             log: decision_log::DecisionLog::default(),
             changes: tokio::sync::watch::Sender::new(0),
+            refreshing: Mutex::default(),
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
             cleaning: Cleaning::default(),
@@ -211,6 +213,11 @@ impl App {
     ///
     /// Decisions read only what this prepared; call it at the refresh interval.
     pub fn refresh(&self) {
+        // One at a time, and the time is read in turn: what an earlier moment teaches must not replace what a later one did.
+        let _turn = self
+            .refreshing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         self.registry.learn_delays(now);
         self.registry.learn_rates(now);

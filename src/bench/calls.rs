@@ -18,6 +18,9 @@ use crate::lab::Progress;
 /// Share of hermod's own rate at which waiting is measured.
 const QUIET_SHARE: f64 = 0.2;
 
+/// Fewer calls than this say nothing of how long calls wait.
+const QUIET_CALLS_MIN: f64 = 20.0;
+
 /// What is compared.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -187,14 +190,13 @@ fn play(
     let own = runners.iter().find(|runner| runner.side == Side::Hermod);
     let own = own.and_then(|runner| runner.saturated.last());
     let rate = own.map_or(0.0, |turn| turn.measured.per_second);
-    let open = Load::Open {
-        per_second: QUIET_SHARE * rate / f64::from(method.items()),
-    };
+    let per_second = QUIET_SHARE * rate / f64::from(method.items());
+    let open = Load::Open { per_second };
+    // Messages of a stream have no beginning of their own to wait from, and a few calls have no percentiles.
+    let is_quiet_measured =
+        method != Method::Stream && per_second * options.seconds >= QUIET_CALLS_MIN;
     for at in &order {
-        // Messages of a stream have no beginning of their own to wait from.
-        if method != Method::Stream
-            && let Some(runner) = runners.get_mut(*at)
-        {
+        if is_quiet_measured && let Some(runner) = runners.get_mut(*at) {
             let turn = runner.turn(options, method, open, seed.wrapping_add(1 << 32))?;
             runner.quiet.push(turn);
         }

@@ -65,7 +65,7 @@ struct Span {
 
 /// Where calls of one connection come from.
 enum Source {
-    Asking(Asking),
+    Asking(Box<Asking>),
     Events(events::Reports),
 }
 
@@ -83,6 +83,8 @@ impl Source {
 
 /// One connection and what it is for.
 struct Line {
+    /// Counted over all threads, from 0.
+    number: usize,
     channel: Channel,
     drive: Arc<Drive>,
     source: Source,
@@ -139,12 +141,15 @@ fn on_thread(
     };
     runtime.block_on(async {
         let mut sum = Tally::new()?;
-        let lines = connected?.into_iter().map(|(channel, source)| Line {
-            channel,
-            drive: drive.clone(),
-            source,
-            span,
-        });
+        let lines = connected?
+            .into_iter()
+            .map(|(number, channel, source)| Line {
+                number,
+                channel,
+                drive: drive.clone(),
+                source,
+                span,
+            });
         let running: Vec<_> = lines.map(|line| tokio::spawn(line.run())).collect();
         for line in running {
             let lost = |error: tokio::task::JoinError| BenchError::Nonsense(error.to_string());
@@ -159,7 +164,7 @@ async fn connect(
     drive: &Drive,
     thread: usize,
     threads: usize,
-) -> Result<Vec<(Channel, Source)>, BenchError> {
+) -> Result<Vec<(usize, Channel, Source)>, BenchError> {
     let mut connected = Vec::new();
     for number in (thread..drive.connections.max(1)).step_by(threads) {
         let endpoint = Endpoint::from_shared(format!("http://{}", drive.address))?
@@ -170,9 +175,9 @@ async fn connect(
         let source = if drive.method.is_report() {
             Source::Events(events::Reports::decide(&channel, &mut asking, drive).await?)
         } else {
-            Source::Asking(asking)
+            Source::Asking(Box::new(asking))
         };
-        connected.push((channel, source));
+        connected.push((number, channel, source));
     }
     Ok(connected)
 }

@@ -120,8 +120,11 @@ impl WorldArgs {
     }
 }
 
-/// A median with its ends.
+/// A median with its ends; a dash where nothing was measured.
 fn spread(spread: Spread, digits: usize) -> String {
+    if spread == Spread::default() {
+        return "-".to_owned();
+    }
     let Spread { median, low, high } = spread;
     format!("{median:.digits$} [{low:.digits$}, {high:.digits$}]")
 }

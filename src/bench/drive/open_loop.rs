@@ -13,6 +13,7 @@ use crate::bench::BenchError;
 /// Makes so many calls a second on one connection, until the span ends and all are answered.
 pub(super) async fn run(line: Line, per_second: f64) -> Result<Tally, BenchError> {
     let Line {
+        number,
         channel,
         drive,
         mut source,
@@ -20,7 +21,9 @@ pub(super) async fn run(line: Line, per_second: f64) -> Result<Tally, BenchError
     } = line;
     let (path, items) = (drive.method.path(), u64::from(drive.method.items()));
     let mut tally = Tally::new()?;
-    let mut due = paced(span.end, per_second);
+    // Connections take turns, so that their calls do not come in volleys.
+    let place = (number as f64 + 0.5) / drive.connections.max(1) as f64;
+    let mut due = paced(span.end, per_second, place);
     let mut calls = JoinSet::new();
     loop {
         tokio::select! {
@@ -50,12 +53,12 @@ pub(super) async fn run(line: Line, per_second: f64) -> Result<Tally, BenchError
     Ok(tally)
 }
 
-/// The instants at which calls are due, each told when it has come.
-fn paced(end: Instant, per_second: f64) -> mpsc::UnboundedReceiver<Instant> {
+/// The instants at which calls are due, each told when it has come; the first after this share of the spacing.
+fn paced(end: Instant, per_second: f64, place: f64) -> mpsc::UnboundedReceiver<Instant> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let spacing = Duration::from_secs_f64(1.0 / per_second.max(0.1));
     std::thread::spawn(move || {
-        let mut due = Instant::now() + spacing;
+        let mut due = Instant::now() + spacing.mul_f64(place);
         while due < end {
             let wait = due.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
