@@ -272,6 +272,7 @@ pub fn serving(directory: &Path, settings: &[String]) -> Vec<String> {
         "server.grpc_listen=127.0.0.1:0".to_owned(),
         "server.operations_listen=127.0.0.1:0".to_owned(),
         format!("store.path={}", directory.display()),
+        "log.filter=warn".to_owned(),
     ];
     let flags = own.iter().chain(settings);
     let flags = flags.flat_map(|setting| ["--set".to_owned(), setting.clone()]);

@@ -3,7 +3,8 @@
 //! Invariant: nothing waits and nothing survives. One rig is one world; rigs share nothing, so they can run side by side.
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -42,11 +43,27 @@ pub fn after_hours(from: Timestamp, hours: f64) -> Timestamp {
         .unwrap_or(from)
 }
 
-/// Runs a use case, which is ready at once on the engine in memory.
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Runs a use case, which waits for nobody on the engine in memory; at most it lets others have their turn.
 pub fn ready<F: Future>(future: F) -> Result<F::Output, LabError> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => Err(LabError::Waited),
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let (mut future, mut context) = (pin!(future), Context::from_waker(&waker));
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return Ok(output),
+            Poll::Pending if woken.0.swap(false, Ordering::AcqRel) => {}
+            Poll::Pending => return Err(LabError::Waited),
+        }
     }
 }
 

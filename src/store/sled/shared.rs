@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::SledOptions;
+use super::clean::Clean;
 use super::counts::Counts;
 use super::disk::Disk;
 use super::mark::Mark;
@@ -191,6 +192,11 @@ impl Shared {
 
     /// Lets go of the files.
     pub(super) fn release(&self) {
+        for overlay in &self.overlays {
+            // A closed store answers nothing, not even what it remembers.
+            let mut overlay = overlay.lock().unwrap_or_else(PoisonError::into_inner);
+            overlay.clean = Clean::default();
+        }
         let disk = self.disk_slot().take();
         if let Some(disk) = disk {
             drop_within(disk, RELEASE_MAX);

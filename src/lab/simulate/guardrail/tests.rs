@@ -331,10 +331,8 @@ fn harm_is_stopped_half_the_limit_is_not_and_the_use_cases_stop_at_the_same_mail
     assert!(innocent.stopped.mean < 0.06, "{innocent:?}");
     assert!(harmful.stopped.mean > 0.95, "{harmful:?}");
     assert!(harmful.avoided.mean > 0.3, "{harmful:?}");
-    // The mails' age is what makes it sooner: with the sign of the correction flipped it would be later.
-    assert!(
-        harmful.avoided.mean > raw.avoided.mean + 0.05,
-        "{harmful:?} {raw:?}"
-    );
-    assert!(harmful.fewer_mails.is_some_and(|fewer| fewer.mean > 0.0));
+    // The mails' age is what makes it sooner, seed by seed: with the sign of the correction flipped it would be later.
+    let fewer = harmful.fewer_mails.unwrap();
+    assert!(fewer.low.unwrap() > 0.0, "{harmful:?} {raw:?}");
+    assert!(harmful.avoided.mean > raw.avoided.mean);
 }
