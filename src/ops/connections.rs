@@ -134,6 +134,8 @@ impl Connections {
     /// Takes a connection in, for which another may have to go. `None` where all that could make room have calls under way.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Arc<Presence>> {
         let address = network(address);
+        // Let go of after the lock: whoever lets go of a presence last takes it.
+        let mut looked_at = Vec::new();
         let mut open = self.open();
         let of_address = open.per_address.get(&address).copied().unwrap_or(0);
         let is_crowded = self
@@ -141,7 +143,7 @@ impl Connections {
             .per_address_max
             .is_some_and(|max| of_address >= max);
         let is_full = open.all.len() >= self.rules.connections_max;
-        if (is_crowded || is_full) && !open.evict(is_crowded.then_some(address)) {
+        if (is_crowded || is_full) && !open.evict(is_crowded.then_some(address), &mut looked_at) {
             drop(open);
             self.count("full");
             return None;
@@ -206,9 +208,9 @@ fn network(address: IpAddr) -> IpAddr {
 
 impl Open {
     /// Tells the connection to go that has been without a call for longest, of one address or of all; answers whether there is one.
-    fn evict(&mut self, address: Option<IpAddr>) -> bool {
-        let quiet = self.all.values().filter_map(|presence| {
-            let presence = presence.upgrade()?;
+    fn evict(&mut self, address: Option<IpAddr>, looked_at: &mut Vec<Arc<Presence>>) -> bool {
+        looked_at.extend(self.all.values().filter_map(Weak::upgrade));
+        let quiet = looked_at.iter().filter_map(|presence| {
             let fits = address.is_none_or(|address| presence.address == address);
             let since = presence.quiet_since().filter(|_| fits)?;
             Some((since, presence))
