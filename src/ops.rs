@@ -21,6 +21,7 @@ pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod transport;
 pub mod watched;
 
 mod private_file;

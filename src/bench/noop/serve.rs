@@ -11,7 +11,7 @@ use crate::grpc::wire::feedback_service_server::FeedbackServiceServer;
 use crate::ops::config::Config;
 use crate::ops::cores::Cores;
 use crate::ops::incoming::Incoming;
-use crate::ops::server::{grpc_rules, transport};
+use crate::ops::transport::{grpc_rules, transport};
 
 /// What the services that do nothing run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -108,14 +108,15 @@ impl StoreConfig {
                     accepts: |bytes| *bytes <= 1 << 40,
                 },
             ),
-            verified_records_max: reader.value(
-                "store.verified_records_max",
-                default.verified_records_max,
-                Rule {
-                    expects: "a whole number from 0 to 1000000000000",
-                    accepts: |records| *records <= 1_000_000_000_000,
-                },
-            ),
+            verified_records_max: verified_records_max(reader, default.verified_records_max),
         }
     }
+}
+
+fn verified_records_max(reader: &mut Reader<'_>, default: u64) -> u64 {
+    let rule = Rule {
+        expects: "a whole number from 0 to 1000000000000",
+        accepts: |records: &u64| *records <= 1_000_000_000_000,
+    };
+    reader.value("store.verified_records_max", default, rule)
 }
