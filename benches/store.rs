@@ -254,6 +254,7 @@ impl Bench {
             seconds: self.args.seconds,
             population: self.population(),
             seed,
+            repeats: false,
         };
         Ok(in_a_process(&program(), &drive, || Ok(()))?.measured)
     }

@@ -249,6 +249,7 @@ impl Runner {
             seconds: options.seconds,
             population: options.population,
             seed,
+            repeats: self.side != Side::Hermod,
         };
         let mut before = Usage::default();
         let driven = in_a_process(&options.program, &drive, || {

@@ -49,6 +49,7 @@ pub fn cost(program: &Path, server: &Process, asked: Asked) -> Result<f64, Bench
         seconds: asked.seconds,
         population: asked.population,
         seed: asked.seed,
+        repeats: false,
     };
     let mut before = Usage::default();
     let driven = in_a_process(program, &drive, || {

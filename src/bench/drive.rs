@@ -54,6 +54,8 @@ pub struct Drive {
     pub population: Population,
     /// Fixes the requests.
     pub seed: u64,
+    /// Reports the same events again and again: for servers that do nothing, which take more than can be prepared.
+    pub repeats: bool,
 }
 
 /// When calls count.

@@ -92,9 +92,12 @@ where
 {
     let (tell, ended) = oneshot::channel();
     let (stop_at_once, told) = oneshot::channel::<()>();
+    // What happens on the thread is logged where whoever starts it logs.
+    let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
         .spawn(move || {
+            let _logging = tracing::dispatcher::set_default(&log);
             let result = runtime.block_on(async move {
                 tokio::select! {
                     result = serve() => Some(result),

@@ -349,6 +349,7 @@ async fn upkeep(
     metrics: PrometheusHandle,
     stopped: watch::Receiver<bool>,
 ) {
+    let mut told = ServingStatus::Serving;
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopped.borrow() {
@@ -358,7 +359,11 @@ async fn upkeep(
         } else {
             ServingStatus::NotServing
         };
-        reporter.set_service_status("", serving).await;
+        // Only what is new: watchers of health are told each time, and a stop has the last word.
+        if serving != told {
+            reporter.set_service_status("", serving).await;
+            told = serving;
+        }
         gauges::record(&app);
         metrics.run_upkeep();
     }

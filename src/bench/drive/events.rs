@@ -1,6 +1,6 @@
 //! Events to report: first decisions are asked for, then what becomes of their mails is told in batches.
 //!
-//! Invariant: every event is new to the server, so each changes a record.
+//! Invariant: unless they are to be repeated, every event is new to the server, so each changes a record.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +28,7 @@ const EVENTS_A_SECOND: f64 = 60_000.0;
 /// Events of decisions, in batches.
 pub(super) struct Reports {
     batches: VecDeque<Bytes>,
+    repeats: bool,
 }
 
 // === impl Reports ===
@@ -69,12 +70,17 @@ impl Reports {
         let size = drive.method.items() as usize;
         Ok(Self {
             batches: batches(&tokens, size),
+            repeats: drive.repeats,
         })
     }
 
     /// The next batch; none when all have been reported.
     pub(super) fn next(&mut self) -> Option<Bytes> {
-        self.batches.pop_front()
+        let next = self.batches.pop_front()?;
+        if self.repeats {
+            self.batches.push_back(next.clone());
+        }
+        Some(next)
     }
 }
 
