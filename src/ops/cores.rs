@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
@@ -19,10 +20,21 @@ pub struct Cores {
     runtimes: Vec<Runtime>,
 }
 
-/// A thread that serves; it stops at once when this is dropped.
+/// A thread that serves; it stops at once when this is dropped, which waits for it: whoever serves no more holds nothing any more.
 struct Core {
     ended: oneshot::Receiver<Result<(), tonic::transport::Error>>,
-    _stop_at_once: oneshot::Sender<()>,
+    stop_at_once: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.stop_at_once.take();
+        if let Some(thread) = self.thread.take() {
+            // A thread that ended in a defect has said so.
+            let _ = thread.join();
+        }
+    }
 }
 
 // === impl Cores ===
@@ -66,10 +78,10 @@ impl Cores {
             let stopped = stopped.clone();
             cores.push(start(runtime, move || service(lane, stopped))?);
         }
-        for core in cores {
+        for core in &mut cores {
             // A thread that ended without a word did so in a defect, which has been printed.
             let lost = |_| io::Error::other("a serving thread ended in a defect");
-            core.ended.await.map_err(lost)??;
+            (&mut core.ended).await.map_err(lost)??;
         }
         Ok(())
     }
@@ -94,7 +106,7 @@ where
     let (stop_at_once, told) = oneshot::channel::<()>();
     // What happens on the thread is logged where whoever starts it logs.
     let log = tracing::dispatcher::get_default(Clone::clone);
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
         .spawn(move || {
             let _logging = tracing::dispatcher::set_default(&log);
@@ -112,6 +124,7 @@ where
         })?;
     Ok(Core {
         ended,
-        _stop_at_once: stop_at_once,
+        stop_at_once: Some(stop_at_once),
+        thread: Some(thread),
     })
 }
