@@ -17,7 +17,7 @@
 //! * [`lab`], measurements of the use cases on real data and in simulated worlds
 //! * [`grpc`], the interface: checks, converts, answers
 //! * [`ops`], what a running process needs; [`ops::compose`] puts everything together from a [`ops::config::Config`]
-//! * [`bench`], what answers cost, against services that do nothing
+//! * [`mod@bench`], what answers cost, against services that do nothing
 //! * [`cli`], the subcommands
 //!
 //! # Where to begin
