@@ -17,7 +17,7 @@ use crate::domain::draws::Seed;
 use crate::domain::recipient::ConsentLevel;
 use crate::domain::token::{TokenKey, TokenKeys};
 use crate::store::backup::shelf::Shelf;
-use crate::store::records::MergeRecords;
+use crate::store::records::{MergeRecords, key};
 use crate::store::{
     Engine, MemoryEngine, Salvaged, SledEngine, SledOptions, SnapshotRow, StoreError,
     lock_directory, salvage,
@@ -107,6 +107,7 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
                 fold_interval: config.store.fold_interval.get(),
                 free_bytes_min: config.store.free_bytes_min,
                 verified_records_max: config.store.verified_records_max,
+                passing_prefix: key::PLANNED.to_vec(),
                 ..SledOptions::new(store_path(config))
             };
             Arc::new(SledEngine::open(options, merge)?)

@@ -7,6 +7,8 @@ use super::StoreError;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 6;
+/// Room that most records need.
+const USUAL_BYTES: usize = 256;
 
 /// Kinds from here up belong to the engines themselves; records above use the lower ones.
 pub const KIND_ENGINE_FIRST: u8 = 0xF0;
@@ -51,13 +53,33 @@ impl Corrupt {
     }
 }
 
-/// The envelope of a payload.
+/// The envelope of a payload that is appended to what it is given.
+pub fn seal_with<E>(
+    kind: u8,
+    version: u8,
+    append: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.extend_from_slice(&[kind, version, 0, 0, 0, 0]);
+    let mut bytes = append(bytes)?;
+    let payload = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let sum = checksum(kind, version, payload).to_le_bytes();
+    if let Some(place) = bytes.get_mut(2..HEADER_BYTES) {
+        place.copy_from_slice(&sum);
+    }
+    Ok(bytes)
+}
+
+/// The envelope of a payload that is there already.
 pub fn seal(kind: u8, version: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    bytes.extend_from_slice(&[kind, version]);
-    bytes.extend_from_slice(&checksum(kind, version, payload).to_le_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
+    let append = |mut to: Vec<u8>| {
+        to.extend_from_slice(payload);
+        Ok::<_, std::convert::Infallible>(to)
+    };
+    match seal_with(kind, version, append) {
+        Ok(bytes) => bytes,
+        Err(never) => match never {},
+    }
 }
 
 /// Opens an envelope; errors when it is too short or was changed since it was sealed.

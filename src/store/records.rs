@@ -23,6 +23,7 @@ use crate::domain::timeline::HourCounts;
 mod earlier;
 pub mod key;
 pub mod kinds;
+mod recipient;
 
 /// A record that the store keeps: its kind, format version and codec.
 pub trait Record: Serialize + DeserializeOwned {
@@ -40,6 +41,14 @@ pub trait Record: Serialize + DeserializeOwned {
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         let _ = version;
         postcard::from_bytes(payload)
+    }
+
+    /// Appends the payload in the newest format.
+    ///
+    /// # Errors
+    /// It cannot be written in this encoding.
+    fn append(&self, to: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, to)
     }
 }
 
@@ -137,7 +146,7 @@ impl Record for HourCounts {
 
 impl Record for Recipient {
     const KIND: u8 = 4;
-    const VERSION: u8 = 4;
+    const VERSION: u8 = 5;
     const NAME: &'static str = "recipient";
 
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
@@ -145,8 +154,13 @@ impl Record for Recipient {
             1 => earlier::recipient_v1(payload),
             2 => earlier::recipient_v2(payload),
             3 => earlier::recipient_v3(payload),
-            _ => postcard::from_bytes(payload),
+            4 => earlier::recipient_v4(payload),
+            _ => recipient::read(payload),
         }
+    }
+
+    fn append(&self, to: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+        recipient::write(self, to)
     }
 }
 
@@ -184,11 +198,11 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
             "a record that is not among the kinds"
         )
     };
-    let payload = postcard::to_stdvec(record).map_err(|error| StoreError::Corrupt {
+    let sealed = envelope::seal_with(R::KIND, R::VERSION, |to| record.append(to));
+    sealed.map_err(|error| StoreError::Corrupt {
         what: error.to_string(),
         place: R::NAME.to_owned(),
-    })?;
-    Ok(envelope::seal(R::KIND, R::VERSION, &payload))
+    })
 }
 
 /// Reads a stored record. Errors: damaged, of another kind, or of a newer format.

@@ -4,6 +4,7 @@
 //! Invariant: an acknowledged commit is in the journal or among the records, synced; a restart replays the journal's tail. Measured: appending costs a
 //! small fraction of rewriting records, and many commits share one sync. Only this folder names sled.
 
+mod changed;
 mod clean;
 mod committer;
 mod counts;
@@ -15,6 +16,7 @@ mod mark;
 mod meta;
 mod opening;
 mod overlay;
+mod presence;
 mod queue;
 mod records;
 mod salvage;
@@ -66,6 +68,9 @@ pub struct SledOptions {
     pub free_bytes_min: u64,
     /// A store of more records than this is opened without adding them all up, which takes about 10 s a million.
     pub verified_records_max: u64,
+    /// Prefix of keys that come and go in great number, which are merged into when they are not there yet; empty for none. Which of them are
+    /// there is kept in memory, 32 bytes each, so that a new one is not looked for on disk.
+    pub passing_prefix: Vec<u8>,
 }
 
 impl SledOptions {
@@ -77,10 +82,11 @@ impl SledOptions {
             cache_bytes: 128 * 1024 * 1024,
             records_bytes: 128 * 1024 * 1024,
             overlay_bytes_max: 512 * 1024 * 1024,
-            fold_after_bytes: 64 * 1024 * 1024,
+            fold_after_bytes: 128 * 1024 * 1024,
             fold_interval: Duration::from_secs(10),
             free_bytes_min: 0,
             verified_records_max: u64::MAX,
+            passing_prefix: Vec::new(),
         }
     }
 }

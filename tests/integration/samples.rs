@@ -175,6 +175,7 @@ fn a_recipient_is_read_as_it_was_written() {
     let mut now = recipient();
     now.opens.record(at(), 0.5);
     check(&now);
+    check_version(4, &now);
     // Format 3 knew no instants of harm.
     let mut third = now.clone();
     for touch in &mut third.touches {

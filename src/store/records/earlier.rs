@@ -22,7 +22,7 @@ use crate::domain::timeline::HourCounts;
 
 mod recipient;
 
-pub use recipient::{recipient_v1, recipient_v2, recipient_v3};
+pub use recipient::{recipient_v1, recipient_v2, recipient_v3, recipient_v4};
 
 /// Reads a timeline hour of format 1.
 pub fn hour_counts(payload: &[u8]) -> Result<HourCounts, postcard::Error> {

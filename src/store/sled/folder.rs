@@ -66,10 +66,11 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
 
 fn snapshot(shared: &Shared, partition: u16) -> Result<Snapshot, StoreError> {
     let overlay = shared.overlay(partition)?;
-    Ok(Snapshot {
-        entries: overlay.entries_after(partition, 0),
-        sequence: overlay.sequence,
-    })
+    let (mut entries, sequence) = (overlay.entries_after(partition, 0), overlay.sequence);
+    drop(overlay);
+    // Neighbours lie on one page, which then is looked for and written out once.
+    entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    Ok(Snapshot { entries, sequence })
 }
 
 fn write(

@@ -8,6 +8,7 @@ use super::digest::Digests;
 use super::disk::{self, Disk};
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
+use super::presence::Presence;
 use super::shared::Opened;
 use super::{SledOptions, journal, mark};
 use crate::store::StoreError;
@@ -31,9 +32,13 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
             sequence,
             folded_sequence: sequence,
             clean: Clean::new(records_bytes),
+            presence: Presence::of(&options.passing_prefix),
             ..Overlay::default()
         })
         .collect();
+    if !options.passing_prefix.is_empty() {
+        find_passing(&disk, &options.passing_prefix, &mut overlays)?;
+    }
     let counts = Counts::opened(folded.keys);
     disk.trim()?;
     let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
@@ -47,6 +52,16 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         next_row,
         counts,
     })
+}
+
+/// Finds which of the keys that come and go are among the records. One that cannot be read is there as well.
+fn find_passing(disk: &Disk, prefix: &[u8], overlays: &mut [Overlay]) -> Result<(), StoreError> {
+    for (partition, overlay) in (0..).zip(overlays) {
+        for key in disk.records.keys_under(partition, prefix) {
+            overlay.presence.note(&key?, true);
+        }
+    }
+    Ok(())
 }
 
 /// What the records come to, which has to be what was stored with the last fold. Of very many it is taken on trust: adding them up would take

@@ -2,11 +2,10 @@
 //!
 //! Invariant: a key in the overlay is newer than on disk; an entry leaves only when the very version folded is durable among the records.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
-
+use super::changed::Changed;
 use super::clean::Clean;
 use super::journal::Entry;
+use super::presence::Presence;
 use crate::store::{Bytes, Stored};
 
 /// Memory of an entry beside its key and value, bytes: two counted allocations and its share of the tree.
@@ -37,9 +36,11 @@ pub(super) struct Overlay {
     /// Sequence up to which the records on disk hold everything.
     pub(super) folded_sequence: u64,
     /// The values.
-    pub(super) dirty: BTreeMap<Bytes, Dirty>,
+    pub(super) dirty: Changed,
     /// Values that are as they are on disk.
     pub(super) clean: Clean,
+    /// What of the keys that come and go is among the records.
+    pub(super) presence: Presence,
     /// Counts what left because it had been folded: a value read from disk before that may be an older one.
     pub(super) dropped: u64,
 }
@@ -61,13 +62,14 @@ impl Overlay {
     pub(super) fn find(&mut self, key: &[u8]) -> Option<Option<Stored>> {
         match self.dirty.get(key) {
             Some(dirty) => Some(dirty.stored()),
+            None if self.presence.excludes(key) => Some(None),
             None => self.clean.get(key),
         }
     }
 
     /// Remembers what was read from disk when so many had left, unless it may have changed since.
     pub(super) fn remember(&mut self, key: &[u8], dropped: u64, found: &Option<Stored>) {
-        if self.dropped == dropped && !self.dirty.contains_key(key) {
+        if self.dropped == dropped && self.dirty.get(key).is_none() {
             self.clean.put(Bytes::from(key), found.clone());
         }
     }
@@ -109,16 +111,21 @@ impl Overlay {
 
     /// Drops a folded value if it did not change since; the change of memory held, in bytes.
     pub(super) fn drop_folded(&mut self, entry: &Entry) -> isize {
-        match self.dirty.entry(entry.key.clone()) {
-            Slot::Occupied(slot) if slot.get().version == entry.version => {
-                let (key, dirty) = slot.remove_entry();
-                let freed = footprint(&key, dirty.value.as_ref());
-                self.dropped += 1;
-                self.clean.put(key, dirty.stored());
-                -freed
-            }
-            _ => 0,
+        let is_same = |dirty: &Dirty| dirty.version == entry.version;
+        if !self.dirty.get(&entry.key).is_some_and(is_same) {
+            return 0;
         }
+        let Some((key, dirty)) = self.dirty.remove(&entry.key) else {
+            return 0;
+        };
+        let freed = footprint(&key, dirty.value.as_ref());
+        self.dropped += 1;
+        self.presence.note(&key, dirty.value.is_some());
+        // Keys that come and go are not asked for again before they go.
+        if !self.presence.covers(&key) {
+            self.clean.put(key, dirty.stored());
+        }
+        -freed
     }
 }
 

@@ -4,6 +4,7 @@
 //! ever (seen). Pieces are written before the row that names them and carry its version, so a row is never seen with the pieces of another.
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ::sled::{Db, Tree};
 
@@ -83,29 +84,49 @@ impl Records {
         ))
     }
 
-    /// What the records come to, and what cannot be read; its partition is left out.
+    /// What the records come to, and what cannot be read; its partition is left out. All cores read, since whoever asks waits for it.
     pub(super) fn digests(&self, partitions: u16) -> (Digests, Vec<StoreError>) {
+        let next = AtomicU16::new(0);
+        let work = || {
+            let of_next = || next.fetch_add(1, Ordering::Relaxed);
+            std::iter::repeat_with(of_next)
+                .take_while(|partition| *partition < partitions)
+                .map(|partition| (partition, self.added_up(partition)))
+                .collect::<Vec<_>>()
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sums = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            // Reading does not unwind: whatever sled does is caught where it is called.
+            let others = others.into_iter().filter_map(|other| other.join().ok());
+            others.flatten().chain(own).collect::<Vec<_>>()
+        });
         let (mut digests, mut unreadable) = (Digests::of_nothing(partitions), Vec::new());
-        for partition in 0..partitions {
-            if let Err(error) = self.add_up(partition, &mut digests) {
-                digests.forget(partition);
-                unreadable.push(error);
+        for (partition, sum) in sums {
+            match sum {
+                Ok(amount) => digests.add(Difference { partition, amount }),
+                Err(error) => {
+                    digests.forget(partition);
+                    unreadable.push(error);
+                }
             }
         }
         (digests, unreadable)
     }
 
-    fn add_up(&self, partition: u16, digests: &mut Digests) -> Result<(), StoreError> {
+    fn added_up(&self, partition: u16) -> Result<u64, StoreError> {
         let to = row_key(partition, &[0xFF; KEY_BYTES_MAX + 1]);
         let mut rows = self.rows.range(row_key(partition, &[])..to);
+        let mut sum = 0_u64;
         while let Some((key, row)) = guarded(|| rows.next().transpose())? {
             let key = key.get(2..).unwrap_or_default();
             if Header::decode(&row).is_none() {
                 return Err(StoreError::record(partition, key, "it is no stored value"));
             }
-            digests.add(difference(partition, key, &row));
+            sum = sum.wrapping_add(difference(partition, key, &row).amount);
         }
-        Ok(())
+        Ok(sum)
     }
 
     /// What one record adds to the digest of its partition.
@@ -130,6 +151,17 @@ impl Records {
         let mut rows = self.rows.range((from, Bound::Excluded(to)));
         let next = move || guarded(|| rows.next().transpose()).transpose();
         std::iter::from_fn(next).filter_map(move |row| self.listed(partition, row).transpose())
+    }
+
+    /// The keys of a partition that begin so, in ascending order, whether or not their values can be read.
+    pub(super) fn keys_under(
+        &self,
+        partition: u16,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
+        let mut rows = self.rows.scan_prefix(row_key(partition, prefix)).keys();
+        let next = move || guarded(|| rows.next().transpose()).transpose();
+        std::iter::from_fn(next).map(|key| Ok(key?.get(2..).unwrap_or_default().to_vec()))
     }
 
     fn listed(

@@ -3,7 +3,6 @@
 //! Invariant: a page is a snapshot of its partition, which is held still while the page is read; the page's bound keeps that short.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
 
 use super::shared::Shared;
 use crate::store::memory::lower_bound;
@@ -16,12 +15,12 @@ pub(super) fn page(
     request: &Scan,
 ) -> Result<Rows, StoreError> {
     let limit = request.limit.min(SCAN_ROWS_MAX);
-    let overlay = shared.overlay(partition.0)?;
+    let mut overlay = shared.overlay(partition.0)?;
     shared.with_disk(|disk| {
         let from = lower_bound(request);
         let mut changed = overlay
             .dirty
-            .range::<[u8], _>((from, Bound::Unbounded))
+            .range(from)
             .take_while(|(key, _)| key.starts_with(&request.prefix))
             .peekable();
         let mut kept = disk

@@ -92,7 +92,7 @@ fn freeze(shared: &Shared, generation: u64) -> Result<(Arc<Cut>, Duration), Stor
         sequences: overlays.iter().map(|overlay| overlay.sequence).collect(),
         frozen: overlays
             .iter()
-            .map(|overlay| overlay.dirty.clone())
+            .map(|overlay| overlay.dirty.copied())
             .collect(),
         reading: Mutex::default(),
         fetched: Condvar::new(),

@@ -11,6 +11,8 @@ use crate::store::conformance::{Counting, Model, add, commit, conforms, delete, 
 
 fn options(directory: &TempDir) -> SledOptions {
     SledOptions {
+        // Some of the keys of random histories come and go.
+        passing_prefix: b"s/1".to_vec(),
         partitions: 4,
         cache_bytes: 16 * 1024 * 1024,
         records_bytes: 64 * 1024,

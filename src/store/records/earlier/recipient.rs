@@ -25,6 +25,11 @@ pub fn recipient_v3(payload: &[u8]) -> Result<Recipient, postcard::Error> {
     postcard::from_bytes::<RecipientV2<TouchV3>>(payload).map(Recipient::from)
 }
 
+/// Reads a recipient of format 4.
+pub fn recipient_v4(payload: &[u8]) -> Result<Recipient, postcard::Error> {
+    postcard::from_bytes::<RecipientV2<TouchV4>>(payload).map(Recipient::from)
+}
+
 /// A recipient before opens were told apart by who did them, with the touches of its time.
 ///
 /// Fields stand one behind the other in this encoding, so a later layout begins with an earlier one as it is.
@@ -86,6 +91,13 @@ struct TouchV2 {
 struct TouchV3 {
     first: TouchV2,
     converted_at_ms: Option<i64>,
+}
+
+/// A touch before it was packed by hand.
+#[derive(Deserialize)]
+struct TouchV4 {
+    first: TouchV3,
+    harmed_at_ms: Option<i64>,
 }
 
 impl<T> RecipientV1<T>
@@ -181,6 +193,15 @@ impl From<TouchV3> for Touch {
     fn from(old: TouchV3) -> Self {
         Self {
             converted_at_ms: old.converted_at_ms,
+            ..Self::from(old.first)
+        }
+    }
+}
+
+impl From<TouchV4> for Touch {
+    fn from(old: TouchV4) -> Self {
+        Self {
+            harmed_at_ms: old.harmed_at_ms,
             ..Self::from(old.first)
         }
     }

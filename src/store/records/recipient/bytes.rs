@@ -1,0 +1,132 @@
+//! Numbers as bytes: of varying length (LEB128), as distances of either sign (zigzag), and hashes as they are.
+//!
+//! Invariant: what is written is read back, whatever the number; bytes that end too early or run too long are an error.
+
+use postcard::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest encoding of what [`Writer::small`] takes, bytes.
+const SMALL_BYTES_MAX: usize = 64;
+
+/// Bytes being written.
+pub(super) struct Writer(pub(super) Vec<u8>);
+
+/// Bytes not yet read.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+// === impl Writer ===
+
+impl Writer {
+    /// A number that is mostly small.
+    pub(super) fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    /// A number of which all bits count alike.
+    pub(super) fn hash(&mut self, hash: u64) {
+        self.0.extend_from_slice(&hash.to_le_bytes());
+    }
+
+    /// An instant by how far it lies behind another, or before it.
+    pub(super) fn distance(&mut self, at: i64, from: i64) {
+        let apart = at.wrapping_sub(from);
+        self.number((apart << 1 ^ apart >> 63).cast_unsigned());
+    }
+
+    /// A small value in the encoding of all other records.
+    pub(super) fn small(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let mut bytes = [0; SMALL_BYTES_MAX];
+        let written = postcard::to_slice(value, &mut bytes)?;
+        self.0.extend_from_slice(written);
+        Ok(())
+    }
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    /// See [`Writer::number`].
+    pub(super) fn number(&mut self) -> Result<u64, Error> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let [byte] = self.take::<1>()?;
+            let part = u64::from(byte & 0x7F);
+            if part << shift >> shift != part {
+                return Err(Error::DeserializeBadVarint);
+            }
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Error::DeserializeBadVarint)
+    }
+
+    /// The same, of a type that it has to fit.
+    pub(super) fn number_of<N: TryFrom<u64>>(&mut self) -> Result<N, Error> {
+        N::try_from(self.number()?).map_err(|_| Error::DeserializeBadVarint)
+    }
+
+    /// See [`Writer::hash`].
+    pub(super) fn hash(&mut self) -> Result<u64, Error> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    /// See [`Writer::distance`].
+    pub(super) fn distance(&mut self, from: i64) -> Result<i64, Error> {
+        let zigzag = self.number()?;
+        let apart = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+        Ok(from.wrapping_add(apart))
+    }
+
+    /// See [`Writer::small`].
+    pub(super) fn small<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let (value, rest) = postcard::take_from_bytes(self.0)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    /// So many bytes.
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (taken, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_and_distances_come_back(number: u64, at: i64, from: i64) {
+            let mut writer = Writer(Vec::new());
+            writer.number(number);
+            writer.distance(at, from);
+            writer.hash(number);
+            let mut reader = Reader(&writer.0);
+            prop_assert_eq!(reader.number(), Ok(number));
+            prop_assert_eq!(reader.distance(from), Ok(at));
+            prop_assert_eq!(reader.hash(), Ok(number));
+            prop_assert!(reader.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_number_too_long_or_cut_off_is_refused() {
+        for bytes in [&[0x80; 3][..], &[0xFF; 10], &[]] {
+            assert!(Reader(bytes).number().is_err());
+        }
+    }
+}

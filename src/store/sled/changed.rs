@@ -1,0 +1,138 @@
+//! The values of one partition that are not yet among the records: found by key at once, listed in order when somebody asks for that.
+//!
+//! Invariant: every key is in `values`; in `ordered` or `unordered` is every key of `values`, and perhaps some that have left since. Commits look
+//! keys up far more often than scans list them, and hashing a key costs less than a walk down a tree of keys.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use super::overlay::Dirty;
+use crate::store::Bytes;
+
+/// Keys that may wait to be put in order beside as many as there are values.
+const UNORDERED_SPARE: usize = 1_024;
+
+/// Changed values by key.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    values: HashMap<Bytes, Dirty>,
+    ordered: BTreeSet<Bytes>,
+    unordered: Vec<Bytes>,
+}
+
+// === impl Changed ===
+
+impl Changed {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Dirty> {
+        self.values.get(key)
+    }
+
+    /// Sets a value; the one before.
+    pub(super) fn insert(&mut self, key: Bytes, dirty: Dirty) -> Option<Dirty> {
+        let before = self.values.insert(Bytes::clone(&key), dirty);
+        if before.is_none() {
+            self.unordered.push(key);
+            if self.unordered.len() > 2 * self.values.len() + UNORDERED_SPARE {
+                self.put_in_order();
+            }
+        }
+        before
+    }
+
+    /// Takes a value out.
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<(Bytes, Dirty)> {
+        let removed = self.values.remove_entry(key)?;
+        self.ordered.remove(key);
+        Some(removed)
+    }
+
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, &Dirty)> {
+        self.values.iter()
+    }
+
+    /// From a bound on, in ascending order of keys.
+    pub(super) fn range(&mut self, from: Bound<&[u8]>) -> impl Iterator<Item = (&Bytes, &Dirty)> {
+        self.put_in_order();
+        let keys = self.ordered.range::<[u8], _>((from, Bound::Unbounded));
+        keys.filter_map(|key| Some((key, self.values.get(key)?)))
+    }
+
+    /// A copy in order.
+    pub(super) fn copied(&self) -> BTreeMap<Bytes, Dirty> {
+        let copied = |(key, dirty): (&Bytes, &Dirty)| (Bytes::clone(key), dirty.clone());
+        self.values.iter().map(copied).collect()
+    }
+
+    fn put_in_order(&mut self) {
+        let values = &self.values;
+        let present = self.unordered.drain(..);
+        self.ordered
+            .extend(present.filter(|key| values.contains_key(key)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Bytes {
+        Bytes::from(text.as_bytes())
+    }
+
+    fn dirty(version: u64) -> Dirty {
+        Dirty {
+            version,
+            value: None,
+        }
+    }
+
+    fn listed(changed: &mut Changed, from: &str) -> Vec<(String, u64)> {
+        let named = |(key, dirty): (&Bytes, &Dirty)| {
+            (String::from_utf8_lossy(key).into_owned(), dirty.version)
+        };
+        let rows = changed.range(Bound::Excluded(from.as_bytes()));
+        rows.map(named).collect()
+    }
+
+    #[test]
+    fn keys_are_listed_in_order_whenever_they_came_and_went() {
+        let mut changed = Changed::default();
+        for (text, version) in [("d", 1), ("a", 2), ("c", 3)] {
+            assert!(changed.insert(key(text), dirty(version)).is_none());
+        }
+        let named = |rows: &[(&str, u64)]| -> Vec<(String, u64)> {
+            rows.iter()
+                .map(|(key, at)| ((*key).to_owned(), *at))
+                .collect()
+        };
+        assert_eq!(listed(&mut changed, "a"), named(&[("c", 3), ("d", 1)]));
+        assert!(changed.remove(b"c").is_some());
+        assert!(changed.insert(key("b"), dirty(4)).is_none());
+        assert!(changed.remove(b"b").is_some());
+        assert!(changed.insert(key("b"), dirty(5)).is_none());
+        assert!(changed.insert(key("d"), dirty(6)).is_some());
+        let all = named(&[("a", 2), ("b", 5), ("d", 6)]);
+        assert_eq!(listed(&mut changed, ""), all);
+        assert_eq!(changed.len(), 3);
+        assert_eq!(changed.copied().len(), 3);
+    }
+
+    #[test]
+    fn keys_that_come_and_go_unlisted_do_not_pile_up() {
+        let mut changed = Changed::default();
+        for number in 0..100_000_u32 {
+            let key = Bytes::from(number.to_be_bytes().as_slice());
+            changed.insert(Bytes::clone(&key), dirty(1));
+            changed.remove(&key);
+        }
+        assert!(changed.unordered.len() <= UNORDERED_SPARE + 1);
+        assert!(changed.ordered.is_empty());
+    }
+}
