@@ -71,6 +71,29 @@ struct HoursState {
     learned_at_ms: Option<i64>,
 }
 
+/// The cells of an experiment at one moment.
+pub struct CopiedCells {
+    cells: BTreeMap<CellId, Cell>,
+    scores: Scores,
+}
+
+// === impl CopiedCells ===
+
+impl CopiedCells {
+    /// The cells as of now, one per context.
+    pub fn due(self, now: Timestamp) -> BTreeMap<CellId, Cell> {
+        let scores = self.scores;
+        drift::mixed(self.faded(now), &scores)
+    }
+
+    fn faded(self, now: Timestamp) -> BTreeMap<CellId, Cell> {
+        let mut cells = self.cells;
+        let now_ms = now.as_millisecond();
+        cells.values_mut().for_each(|cell| cell.advance(now_ms));
+        cells
+    }
+}
+
 // === impl Sums ===
 
 impl Sums {
@@ -222,8 +245,16 @@ impl Sums {
 
     /// The cells as of now, one per context: those of the half-lives weighed by how well each predicts.
     pub fn due(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
-        let scores = self.scores;
-        drift::mixed(self.due_tracks(now), &scores)
+        self.copied(now).due(now)
+    }
+
+    /// The cells as they stand, planned trials whose time has come moved to them; to be faded where nobody waits for the sums.
+    pub fn copied(&mut self, now: Timestamp) -> CopiedCells {
+        self.move_due(now);
+        CopiedCells {
+            cells: self.cells.clone(),
+            scores: self.scores,
+        }
     }
 
     /// Weighs the half-lives by these scores from now on.
@@ -233,11 +264,7 @@ impl Sums {
 
     /// The cells of all half-lives as of now; planned trials whose time has come count from here on.
     pub fn due_tracks(&mut self, now: Timestamp) -> BTreeMap<CellId, Cell> {
-        self.move_due(now);
-        let mut cells = self.cells.clone();
-        let now_ms = now.as_millisecond();
-        cells.values_mut().for_each(|cell| cell.advance(now_ms));
-        cells
+        self.copied(now).faded(now)
     }
 
     fn move_due(&mut self, now: Timestamp) {

@@ -215,7 +215,9 @@ impl Live {
         now: Timestamp,
         expected: &ExpectedRate<'_>,
     ) {
-        let cells = self.sums().due(now);
+        // Decisions add to the sums meanwhile, so they are held for a copy only.
+        let copied = self.sums().copied(now);
+        let cells = copied.due(now);
         let beliefs = self.beliefs(expected);
         let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
         self.snapshot.store(Arc::new(Snapshot::build(

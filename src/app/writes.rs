@@ -157,6 +157,19 @@ impl App {
     }
 
     pub(super) async fn read_recipient(&self, address: Address) -> Result<Loaded, StoreError> {
+        self.read_by(address, records::decode).await
+    }
+
+    /// The record as far as a prediction looks at it; not to be written back.
+    pub(super) async fn read_profile(&self, address: Address) -> Result<Loaded, StoreError> {
+        self.read_by(address, records::decode_profile).await
+    }
+
+    async fn read_by(
+        &self,
+        address: Address,
+        decode: fn(&[u8]) -> Result<Recipient, StoreError>,
+    ) -> Result<Loaded, StoreError> {
         let key = key::recipient(address.tenant, address.recipient);
         match self
             .engine
@@ -168,7 +181,7 @@ impl App {
                 version: 0,
             }),
             Some(stored) => Ok(Loaded {
-                recipient: Some(records::decode(&stored.value)?),
+                recipient: Some(decode(&stored.value)?),
                 version: stored.version,
             }),
         }

@@ -207,6 +207,24 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
 
 /// Reads a stored record. Errors: damaged, of another kind, or of a newer format.
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
+    decode_by(bytes, R::read)
+}
+
+/// Reads a recipient for whom only the hours and what the person said count; its touches are left out where the format lets them be.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_profile(bytes: &[u8]) -> Result<Recipient, StoreError> {
+    decode_by(bytes, |version, payload| match version {
+        Recipient::VERSION => recipient::read_without_touches(payload),
+        earlier => Recipient::read(earlier, payload),
+    })
+}
+
+fn decode_by<R: Record>(
+    bytes: &[u8],
+    read: impl FnOnce(u8, &[u8]) -> Result<R, postcard::Error>,
+) -> Result<R, StoreError> {
     let corrupt = |what: String| StoreError::Corrupt {
         what,
         place: R::NAME.to_owned(),
@@ -225,7 +243,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
             supported: R::VERSION.into(),
         });
     }
-    R::read(envelope.version, envelope.payload).map_err(|error| corrupt(error.to_string()))
+    read(envelope.version, envelope.payload).map_err(|error| corrupt(error.to_string()))
 }
 
 /// Merges parts of additive records by their kind: cells, delays of answers, timeline hours, activity hours, planned sends, individualities.

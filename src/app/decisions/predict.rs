@@ -24,7 +24,7 @@ impl App {
             capacity::close_full_hours(live, experiment, &mut window);
         }
         let address = self.address(request.tenant, &request.recipient_id);
-        let start = self.start(address, now).await?;
+        let start = self.start_to_predict(address, now).await?;
         let learned = self.tenants.of(request.tenant);
         let model = learned.model.load();
         let allowed = self.allowed(&start.recipient.consent);

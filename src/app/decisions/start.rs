@@ -3,7 +3,7 @@
 //! Invariant: neither a damaged record nor a tenant without room leaves a send without an answer.
 use jiff::Timestamp;
 
-use crate::app::writes::Address;
+use crate::app::writes::{Address, Loaded};
 use crate::app::{App, AppError};
 use crate::domain::decide::{Choice, Reason};
 use crate::domain::recipient::Recipient;
@@ -52,7 +52,27 @@ impl Start {
 impl App {
     /// A damaged record does not leave a send without an answer: it is decided as for somebody unknown, and not recorded.
     pub(super) async fn start(&self, address: Address, now: Timestamp) -> Result<Start, AppError> {
-        match self.read_recipient(address).await {
+        let read = self.read_recipient(address).await;
+        self.started(read, address, now)
+    }
+
+    /// The same for an answer that is not written back and looks at no touches.
+    pub(super) async fn start_to_predict(
+        &self,
+        address: Address,
+        now: Timestamp,
+    ) -> Result<Start, AppError> {
+        let read = self.read_profile(address).await;
+        self.started(read, address, now)
+    }
+
+    fn started(
+        &self,
+        read: Result<Loaded, StoreError>,
+        address: Address,
+        now: Timestamp,
+    ) -> Result<Start, AppError> {
+        match read {
             Ok(loaded) => Ok(Start {
                 standing: if loaded.version != 0 || self.has_room(address.tenant) {
                     Standing::Recordable

@@ -130,33 +130,45 @@ pub fn read(payload: &[u8]) -> Result<Recipient, Error> {
     if !reader.0.is_empty() {
         return Err(Error::DeserializeBadEncoding);
     }
-    let Read {
-        created_at_ms,
-        updated_at_ms,
-        zone,
-        segments,
-        consent,
-        suppression,
-        activity,
-        active_hours,
-        forgotten_until_ms,
-        erased_at_ms,
-        opens,
-    } = rest;
-    Ok(Recipient {
-        created_at_ms,
-        updated_at_ms,
-        zone,
-        segments,
-        consent,
-        suppression,
-        activity,
-        active_hours,
-        touches,
-        forgotten_until_ms,
-        erased_at_ms,
-        opens,
-    })
+    Ok(rest.with(touches))
+}
+
+/// Reads all but the touches, which most of the time goes into.
+pub fn read_without_touches(payload: &[u8]) -> Result<Recipient, Error> {
+    let (rest, _) = postcard::take_from_bytes::<Read>(payload)?;
+    Ok(rest.with(Vec::new()))
+}
+
+impl Read {
+    fn with(self, touches: Vec<Touch>) -> Recipient {
+        let Read {
+            created_at_ms,
+            updated_at_ms,
+            zone,
+            segments,
+            consent,
+            suppression,
+            activity,
+            active_hours,
+            forgotten_until_ms,
+            erased_at_ms,
+            opens,
+        } = self;
+        Recipient {
+            created_at_ms,
+            updated_at_ms,
+            zone,
+            segments,
+            consent,
+            suppression,
+            activity,
+            active_hours,
+            touches,
+            forgotten_until_ms,
+            erased_at_ms,
+            opens,
+        }
+    }
 }
 
 fn flags(touch: &Touch) -> u64 {

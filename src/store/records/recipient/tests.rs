@@ -76,6 +76,8 @@ proptest! {
             of.touches.iter().map(|touch| touch.value.to_bits()).collect()
         };
         prop_assert_eq!(bits(&again), bits(&recipient));
+        let without = read_without_touches(&written).unwrap();
+        prop_assert_eq!(without, Recipient { touches: Vec::new(), ..again.clone() });
         prop_assert_eq!(again, recipient);
     }
 
