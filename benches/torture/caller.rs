@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use hermod::grpc::wire::recipient_service_client::RecipientServiceClient;
 use hermod::grpc::wire::{self, DecisionReason, EventKind, EventOutcome};
-use prost_types::{FieldMask, Timestamp};
+use prost_types::FieldMask;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tonic::transport::Channel;
@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use super::calls::{self, WAYS, Way};
 use super::meter::{Meter, count};
-use super::model::{ARENAS, Event, KINDS, Person, Question, Touch};
+use super::model::{ARENAS, Event, KINDS, Person, Question, SENT, Touch};
 
 /// Most decisions about one person, fewer than the server remembers.
 const OCCASIONS_MAX: usize = 6;
@@ -56,11 +56,6 @@ pub struct Caller {
     fresh: Vec<(usize, usize)>,
     /// Decisions to be asked for again.
     asked: Vec<(usize, usize)>,
-}
-
-/// What is kept of an instant.
-fn milliseconds(at: &Timestamp) -> i64 {
-    at.seconds * 1_000 + i64::from(at.nanos) / 1_000_000
 }
 
 // === impl Caller ===
@@ -136,11 +131,7 @@ impl Caller {
             person: *person,
             touch: *touch,
             kind: EventKind::Sent,
-            event: Event {
-                weight: 256,
-                value: 0.0,
-                minutes: 1,
-            },
+            event: SENT,
         });
         let claims: Vec<Report> = claims.collect();
         self.asked.extend(&unclaimed);
@@ -165,12 +156,7 @@ impl Caller {
             Err(status) => return Err(status),
         };
         let touch = self.touch(at);
-        let arena = ARENAS[touch.question.arena].name;
-        let same = |kept: &wire::Touch| {
-            let kept_at = kept.decide_time.unwrap_or_default();
-            kept.experiment == arena && milliseconds(&kept_at) == milliseconds(&touch.decided_at)
-        };
-        Ok(kept.touches.iter().any(same))
+        Ok(kept.touches.iter().any(|kept| touch.is_kept_as(kept)))
     }
 
     async fn ask_again(&mut self, channels: &[Channel], meter: &Meter) -> Result<(), Status> {
@@ -213,7 +199,7 @@ impl Caller {
             Operation::Update(person, segments) => {
                 self.update(person, segments, channel, meter).await
             }
-            Operation::Erase(person) => self.erase(person, channel, meter).await,
+            Operation::Erase(person) => self.erase(person, channels, meter).await,
         };
         // A call that failed may have been carried out all the same.
         self.uncertain |= self.pending.is_some();
@@ -268,6 +254,7 @@ impl Caller {
             holdout: decision.holdout,
             decided_at: decision.decide_time.unwrap_or_default(),
             unremembered,
+            lost: false,
             events: Default::default(),
         });
         self.fresh.push((number, person.touches.len() - 1));
@@ -367,28 +354,9 @@ impl Caller {
         }
     }
 
-    async fn erase(&mut self, person: usize, channel: Channel, meter: &Meter) -> Option<Operation> {
-        let request = wire::EraseRecipientRequest {
-            recipient_id: self.people[person].id.clone(),
-        };
-        let mut client = RecipientServiceClient::new(channel);
-        match client.erase_recipient(request).await {
-            Ok(receipt) => {
-                meter.acknowledged(&meter.tally.erasures);
-                let receipt = receipt.into_inner();
-                let removed = usize::try_from(receipt.touches_removed).unwrap_or(0);
-                let known = self.people[person].touches.len();
-                if removed != known && !self.uncertain {
-                    meter.violation(format!("erased {removed} touches of {known}: {receipt:?}"));
-                }
-                self.people[person].erased = true;
-                None
-            }
-            Err(status) => {
-                meter.failed("EraseRecipient", &status);
-                Some(Operation::Erase(person))
-            }
-        }
+    /// Whether a fault cut the operation off that is made now, so that it may have been carried out before.
+    pub fn is_uncertain(&self) -> bool {
+        self.uncertain
     }
 
     /// What the server keeps of a person.
@@ -477,12 +445,15 @@ impl Caller {
         self.people.len() - 1
     }
 
+    /// Somebody to erase, of whom an acknowledged event says that there is a record: there being none afterwards is then due to the erasure.
     fn erasable(&self) -> Option<usize> {
         let mut all = (0..self.people.len()).rev();
         all.find(|number| {
             let person = &self.people[*number];
             let is_there = |touch: &Touch| !touch.unremembered || !touch.events.is_empty();
-            person.touches.len() >= 2 && !person.erased && person.touches.iter().all(is_there)
+            let is_certain = person.touches.iter().any(|touch| !touch.events.is_empty());
+            let is_erasable = person.touches.len() >= 2 && is_certain && !person.erased;
+            is_erasable && person.touches.iter().all(is_there)
         })
     }
 

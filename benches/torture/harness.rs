@@ -9,6 +9,7 @@ pub mod calls;
 pub mod campaign;
 pub mod child;
 pub mod company;
+pub mod erasing;
 pub mod image;
 pub mod meter;
 pub mod model;

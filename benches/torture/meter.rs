@@ -42,6 +42,8 @@ pub struct Tally {
     pub remembered: AtomicU64,
     /// Decisions answered before a fault, not remembered, and attributed by their token.
     pub attributed: AtomicU64,
+    /// Decisions answered before a fault that neither a record nor an event remembered when their recipient was erased.
+    pub lost_unclaimed: AtomicU64,
     /// Calls refused with a status that says to try again.
     pub refused: AtomicU64,
     /// Acknowledged events reported again and answered as duplicates.

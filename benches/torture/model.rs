@@ -92,6 +92,8 @@ pub struct Touch {
     pub decided_at: Timestamp,
     /// Whether the answer said that nothing could be written.
     pub unremembered: bool,
+    /// Whether a fault took it and its recipient was erased before an event made it again: then it never counted.
+    pub lost: bool,
     /// Acknowledged events by kind.
     pub events: BTreeMap<i32, Event>,
 }
@@ -130,6 +132,13 @@ pub struct Totals {
     pub successes: f64,
 }
 
+/// The event that claims a decision by its token.
+pub const SENT: Event = Event {
+    weight: 256,
+    value: 0.0,
+    minutes: 1,
+};
+
 /// All sums, by arena, side and variant.
 pub type Sums = BTreeMap<(usize, bool, String), Totals>;
 
@@ -152,7 +161,17 @@ impl Touch {
         }
     }
 
+    /// Whether a kept touch is of this decision.
+    pub fn is_kept_as(&self, kept: &wire::Touch) -> bool {
+        let kept_at = kept.decide_time.unwrap_or_default();
+        kept.experiment == ARENAS[self.question.arena].name
+            && milliseconds(&kept_at) == milliseconds(&self.decided_at)
+    }
+
     fn add(&self, erased: bool, totals: &mut Totals) {
+        if self.lost {
+            return;
+        }
         totals.decided += 1.0;
         for (kind, event) in &self.events {
             *totals.events.entry(*kind).or_default() += 1.0;
@@ -176,6 +195,34 @@ impl Touch {
             )),
         };
     }
+}
+
+/// What is kept of an instant.
+fn milliseconds(at: &Timestamp) -> i64 {
+    at.seconds * 1_000 + i64::from(at.nanos) / 1_000_000
+}
+
+/// Marks the touches that are not among the kept ones. A record is written as a whole and in order, so only the last may be missing, and
+/// none of which an event was acknowledged.
+///
+/// # Errors
+/// What should have been kept and is not, or is kept though nobody was told of it.
+pub fn mark_lost(touches: &mut [Touch], kept: &[wire::Touch]) -> Result<(), String> {
+    let mut unmatched: Vec<&wire::Touch> = kept.iter().collect();
+    for touch in touches.iter_mut() {
+        let found = unmatched.iter().position(|kept| touch.is_kept_as(kept));
+        touch.lost = found.is_none();
+        if let Some(found) = found {
+            unmatched.swap_remove(found);
+        }
+    }
+    let is_wrong = |pair: &[Touch]| pair[0].lost && !pair[1].lost;
+    let had_events = |touch: &Touch| touch.lost && !touch.events.is_empty();
+    if unmatched.is_empty() && !touches.iter().any(had_events) && !touches.windows(2).any(is_wrong)
+    {
+        return Ok(());
+    }
+    Err(format!("kept is {kept:?}, acknowledged was {touches:?}"))
 }
 
 /// Adds the people of one caller to the sums.

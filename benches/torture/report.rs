@@ -58,6 +58,10 @@ impl Report {
                 read(&tally.attributed),
             ),
             (
+                "answered decisions lost before their recipient was erased",
+                read(&tally.lost_unclaimed),
+            ),
+            (
                 "acknowledged events confirmed as duplicates",
                 read(&tally.confirmed),
             ),

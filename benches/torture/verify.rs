@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::caller::Caller;
 use super::calls::{self, Way};
 use super::meter::{Meter, count};
-use super::model::{ARENAS, KINDS, Sums, Totals, add_people};
+use super::model::{ARENAS, KINDS, SENT, Sums, Totals, add_people};
 
 /// Most items of one confirming call.
 const ITEMS_MAX: usize = 200;
@@ -171,6 +171,10 @@ pub async fn events(
             for (kind, event) in &touch.events {
                 let kind = EventKind::try_from(*kind).unwrap_or_default();
                 known.push((touch.wire(kind, event), outcome));
+            }
+            // Its token alone would make it again, were its recipient not erased.
+            if touch.lost {
+                known.push((touch.wire(EventKind::Sent, &SENT), outcome));
             }
         }
     }

@@ -1,4 +1,6 @@
 //! Restarts: what was answered and acknowledged is answered again by the server that opens the directory next.
+use std::path::Path;
+
 use hermod::grpc::wire::decision_result::Result as Item;
 use hermod::grpc::wire::{self, EventKind, EventOutcome};
 use tokio::runtime::Runtime;
@@ -132,5 +134,62 @@ async fn an_experiment_with_its_variants_and_etag_is_the_same_after_a_restart() 
     let get = wire::GetExperimentRequest { name };
     let answer = server.experiments.clone().get_experiment(get).await;
     assert_eq!(answer.unwrap().into_inner().experiment.unwrap(), before);
+    server.stop().await;
+}
+
+/// Copies a directory of files; a stopped server's, as a fault would leave it that takes all that came after.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_decision_is_made_again_by_its_first_event_unless_its_recipient_was_erased_before() {
+    let mut place = Place::on_disk();
+    let server = place.start().await;
+    let name = server.running("autumn", subject_lines()).await;
+    server.stop().await;
+    let before = place.path().join("before");
+    copy(&place.config.store.path, &before);
+    let server = place.start().await;
+    let ann = server.choose(&name, "ann").await;
+    let ben = server.choose(&name, "ben").await;
+    server.stop().await;
+
+    place.config.store.path = before;
+    let server = place.start().await;
+    let decided = async || {
+        let results = server.results(&name).await;
+        let counts = results
+            .variants
+            .iter()
+            .map(|v| v.counts.unwrap_or_default());
+        counts.map(|counts| counts.decided).sum::<f64>()
+    };
+    assert_eq!(decided().await, 0.0);
+    let recipient_id = "ann".into();
+    let mut recipients = server.recipients.clone();
+    let erased = recipients.erase_recipient(wire::EraseRecipientRequest { recipient_id });
+    assert_eq!(erased.await.unwrap().into_inner().touches_removed, 0);
+    let sent = |decision: &wire::Decision| {
+        event(EventKind::Sent, &decision.decision_id, server.in_minutes(1))
+    };
+    let outcomes = server
+        .outcomes(vec![sent(&ann), sent(&ben), sent(&ben)])
+        .await;
+    let expected = [
+        EventOutcome::NotAllowed,
+        EventOutcome::Counted,
+        EventOutcome::Duplicate,
+    ];
+    assert_eq!((outcomes.as_slice(), decided().await), (&expected[..], 1.0));
     server.stop().await;
 }

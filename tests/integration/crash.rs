@@ -5,6 +5,8 @@
 #[path = "../../benches/torture/harness.rs"]
 mod torture;
 
+mod losses;
+
 use tempfile::TempDir;
 use torture::campaign::{self, Kill, Plan};
 use torture::child::Place;
