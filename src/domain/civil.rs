@@ -219,6 +219,11 @@ impl LocalClock {
         second + offset
     }
 
+    /// Whether one offset holds all along, so that the wall clock runs as absolute time does.
+    pub fn is_even(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Minute of the local day, 0 to 1439.
     pub fn minute_of_day(&self, at: Timestamp) -> u16 {
         (self.local_second(at).rem_euclid(DAY_SECONDS) / 60) as u16

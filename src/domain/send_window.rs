@@ -201,10 +201,18 @@ impl SendWindow {
                 violations.push(WindowViolation::QuietEmpty { index });
             }
         }
-        if violations.is_empty() && (0..DAY_MINUTES).all(|minute| self.is_quiet(minute)) {
+        if violations.is_empty() && self.is_quiet_all_day() {
             violations.push(WindowViolation::QuietAllDay);
         }
         violations
+    }
+
+    /// Whether no minute of the day is left. The first of minutes left starts the day or ends a period, so no others are asked.
+    fn is_quiet_all_day(&self) -> bool {
+        let ends = self.quiet.iter().map(|quiet| quiet.end_minute);
+        std::iter::once(0)
+            .chain(ends)
+            .all(|minute| self.is_quiet(minute % DAY_MINUTES))
     }
 
     fn is_quiet(&self, minute: u16) -> bool {

@@ -20,6 +20,7 @@ const STEP_HOURS: f64 = 0.25;
 /// Followed beyond the deadline, hours; what lies further counts at average activity.
 pub(super) const TAIL_HOURS: i64 = 48;
 const JITTER_SECONDS_MAX: i64 = 600;
+const WEEK_MINUTES: u16 = 7 * 24 * 60;
 
 /// Relative value of instants on a grid of absolute time.
 #[derive(Debug, Clone)]
@@ -232,6 +233,13 @@ fn below(draw: u64, bound: usize) -> usize {
 /// What `read` says of the local minute of the week at successive steps, as far into each as the grid says.
 fn along(steps: Range<i64>, grid: Grid, clock: &LocalClock, read: impl Fn(u16) -> f64) -> Vec<f64> {
     let at = |step: i64| Timestamp::from_second(step * grid.step_seconds + grid.ahead_seconds);
+    if let (true, Ok(first), Ok(_)) = (clock.is_even(), at(steps.start), at(steps.end)) {
+        // Steps are whole minutes: where no offset changes the minute need not be reckoned anew for each.
+        let ahead = (grid.step_seconds / 60) as u16;
+        let next = |minute: &u16| Some((minute + ahead) % WEEK_MINUTES);
+        let minutes = std::iter::successors(Some(clock.minute_of_week(first)), next);
+        return steps.zip(minutes).map(|(_, minute)| read(minute)).collect();
+    }
     steps
         .map(|step| at(step).map_or(0.0, |at| read(clock.minute_of_week(at))))
         .collect()
@@ -306,4 +314,39 @@ pub(super) fn jittered(
         .filter_map(|seconds| at.checked_add(SignedDuration::from_secs(seconds)).ok())
         .find(|&moved| window.allows(moved, clock))
         .unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::civil::Zone;
+
+    #[test]
+    fn walking_the_minutes_reads_what_each_instant_says() {
+        let start_at: Timestamp = "2024-03-25T00:00:00Z".parse().unwrap();
+        for (name, days) in [
+            ("Asia/Kathmandu", 30),
+            ("Europe/Berlin", 3),
+            ("Europe/Berlin", 9),
+        ] {
+            let end_at = start_at + SignedDuration::from_hours(days * 24);
+            let clock = LocalClock::over(&Zone::parse(name).unwrap(), start_at, end_at);
+            for (step_seconds, ahead_seconds) in
+                [(STEP_SECONDS, STEP_SECONDS / 2), (GRID_SECONDS, 0)]
+            {
+                let grid = Grid {
+                    step_seconds,
+                    ahead_seconds,
+                };
+                let first = start_at.as_second() / step_seconds;
+                let steps = first..first + days * 86_400 / step_seconds;
+                let read = along(steps.clone(), grid, &clock, f64::from);
+                let said = steps.map(|step| {
+                    let second = step * step_seconds + ahead_seconds;
+                    f64::from(clock.minute_of_week(Timestamp::from_second(second).unwrap()))
+                });
+                assert!(read.into_iter().eq(said), "{name} {days}");
+            }
+        }
+    }
 }

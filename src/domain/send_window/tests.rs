@@ -52,6 +52,19 @@ fn all_violations_are_answered_at_once() {
 }
 
 #[test]
+fn a_day_is_all_quiet_exactly_if_every_minute_is() {
+    let edges = [0, 1, 420, 719, 720, 721, 1_320, 1_439, 1_440];
+    let periods = || edges.iter().flat_map(|&a| edges.map(|b| (a % 1_440, b)));
+    for one in periods() {
+        for other in periods() {
+            let asked = window("2024-01-01T00:00:00Z", 1, &[one, other]);
+            let every = (0..DAY_MINUTES).all(|minute| asked.is_quiet(minute));
+            assert_eq!(asked.is_quiet_all_day(), every, "{one:?} {other:?}");
+        }
+    }
+}
+
+#[test]
 fn candidates_are_the_earliest_instant_and_then_the_grid() {
     let found = allowed_in("UTC", &window("2024-01-01T00:01:30Z", 1, &[]));
     assert_eq!(found.len(), 13);
