@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here depends on time; the seed decides how many acknowledgements each life has, how it ends and how often it folds.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _};
@@ -143,8 +144,12 @@ impl<F: Fault> Campaign<'_, F> {
     /// Kills a server somewhere between its first read and its last before it serves.
     fn die_while_starting(&mut self, fold_interval_ms: u64) -> Result<(), String> {
         let mut child = self.place.spawn(fold_interval_ms)?;
+        // As many as the start before read; this one may need fewer, the journal having been folded since.
         let target = self.rng.random_range(0..=self.startup_bytes);
-        while child.is_running() && child.bytes_read() < target {
+        let has_started = child.has_started();
+        let is_starting =
+            |child: &mut Child| child.is_running() && !has_started.load(Ordering::SeqCst);
+        while is_starting(&mut child) && child.bytes_read() < target {
             std::thread::yield_now();
         }
         self.fault.strike(&mut child)?;

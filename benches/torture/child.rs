@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child as Process, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tonic::transport::{Channel, Endpoint};
 
@@ -125,6 +127,20 @@ impl Child {
         }
         let ended = self.process.wait().map(|status| status.to_string());
         Err(format!("the server did not start: {ended:?} {seen}"))
+    }
+
+    /// Becomes true once it serves or has ended; what it announces is read on a thread from now on.
+    pub fn has_started(&mut self) -> Arc<AtomicBool> {
+        let has_started = Arc::new(AtomicBool::new(self.output.is_none()));
+        if let Some(mut output) = self.output.take() {
+            let told = Arc::clone(&has_started);
+            std::thread::spawn(move || {
+                let is_last = |line: &String| line.split_whitespace().next() == Some("try");
+                output.by_ref_lines().find(is_last);
+                told.store(true, Ordering::SeqCst);
+            });
+        }
+        has_started
     }
 
     /// Bytes it has read so far, as the kernel counts them; 0 where the kernel does not say.
