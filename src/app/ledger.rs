@@ -11,7 +11,6 @@ use crate::domain::cell::{Cell, CellDelta, CellId, Context, HOUR_MS, Lane, Track
 use crate::domain::civil::HourOfWeek;
 use crate::domain::delay::DelayCurve;
 use crate::domain::delay::learning::DelayEvidence;
-use crate::domain::drift;
 use crate::domain::experiment::Objective;
 use crate::domain::exposure::Exposure;
 use crate::domain::guardrail::HarmEvidence;
@@ -28,8 +27,10 @@ use crate::domain::snapshot::Table;
 use crate::domain::timeline::HourCounts;
 use crate::store::records::key::TimelineSlot;
 
+mod copied;
 mod drawn;
 
+pub use copied::CopiedCells;
 use drawn::DrawnTables;
 
 /// Everybody's curve is learned anew at most this often.
@@ -69,29 +70,6 @@ struct HoursState {
     chronotypes: Chronotypes,
     dirty: bool,
     learned_at_ms: Option<i64>,
-}
-
-/// The cells of an experiment at one moment.
-pub struct CopiedCells {
-    cells: BTreeMap<CellId, Cell>,
-    scores: Scores,
-}
-
-// === impl CopiedCells ===
-
-impl CopiedCells {
-    /// The cells as of now, one per context.
-    pub fn due(self, now: Timestamp) -> BTreeMap<CellId, Cell> {
-        let scores = self.scores;
-        drift::mixed(self.faded(now), &scores)
-    }
-
-    fn faded(self, now: Timestamp) -> BTreeMap<CellId, Cell> {
-        let mut cells = self.cells;
-        let now_ms = now.as_millisecond();
-        cells.values_mut().for_each(|cell| cell.advance(now_ms));
-        cells
-    }
 }
 
 // === impl Sums ===
@@ -251,10 +229,7 @@ impl Sums {
     /// The cells as they stand, planned trials whose time has come moved to them; to be faded where nobody waits for the sums.
     pub fn copied(&mut self, now: Timestamp) -> CopiedCells {
         self.move_due(now);
-        CopiedCells {
-            cells: self.cells.clone(),
-            scores: self.scores,
-        }
+        CopiedCells::new(self.cells.clone(), self.scores)
     }
 
     /// Weighs the half-lives by these scores from now on.

@@ -229,19 +229,7 @@ fn write_touch(touch: &Touch, before_ms: i64, to: &mut Writer) -> Result<(), Err
     to.number(flags);
     to.hash(*decision);
     to.number(experiment.0);
-    match answer {
-        Answer::Send {
-            variant,
-            context,
-            lane: _,
-            propensity,
-        } => {
-            to.number(variant.0.into());
-            to.0.extend_from_slice(&[context.segment, context.daypart]);
-            to.hash(propensity.to_bits());
-        }
-        Answer::DoNotSend(reason) => to.small(reason)?,
-    }
+    write_answer(answer, to)?;
     to.distance(*decided_at_ms, before_ms);
     to.distance(*send_at_ms, *decided_at_ms);
     if flags & bit::MOVED != 0 {
@@ -265,6 +253,23 @@ fn write_touch(touch: &Touch, before_ms: i64, to: &mut Writer) -> Result<(), Err
     }
     to.small(basis)?;
     to.small(timing)
+}
+
+fn write_answer(answer: &Answer, to: &mut Writer) -> Result<(), Error> {
+    match answer {
+        Answer::Send {
+            variant,
+            context,
+            lane: _,
+            propensity,
+        } => {
+            to.number(variant.0.into());
+            to.0.extend_from_slice(&[context.segment, context.daypart]);
+            to.hash(propensity.to_bits());
+            Ok(())
+        }
+        Answer::DoNotSend(reason) => to.small(reason),
+    }
 }
 
 fn read_touch(before_ms: i64, from: &mut Reader<'_>) -> Result<Touch, Error> {
