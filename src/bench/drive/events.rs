@@ -23,7 +23,7 @@ const KINDS: [EventKind; 5] = [
     EventKind::Converted,
 ];
 /// Events prepared for each second, over all connections: more than a server has been seen to take.
-const EVENTS_A_SECOND: f64 = 60_000.0;
+const EVENTS_A_SECOND: f64 = 250_000.0;
 
 /// Events of decisions, in batches.
 pub(super) struct Reports {
