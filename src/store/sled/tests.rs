@@ -17,6 +17,8 @@ fn options(directory: &TempDir) -> SledOptions {
         cache_bytes: 16 * 1024 * 1024,
         records_bytes: 64 * 1024,
         fold_interval: Duration::from_millis(5),
+        // A long run folds several times, so that most of the file is records.
+        fold_after_bytes: 64 * 1024 * 1024,
         ..SledOptions::new(directory.path().join("store"))
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 
-const STRIKES: u64 = 40;
+const STRIKES: u64 = 64;
 const KEYS: u64 = 3_000;
 const ROUNDS: u64 = 9;
 
