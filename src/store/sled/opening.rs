@@ -37,7 +37,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         })
         .collect();
     if !options.passing_prefix.is_empty() {
-        find_passing(&disk, &options.passing_prefix, &mut overlays)?;
+        find_passing(&disk, &options.passing_prefix, &mut overlays);
     }
     let counts = Counts::opened(folded.keys);
     disk.trim()?;
@@ -54,14 +54,20 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     })
 }
 
-/// Finds which of the keys that come and go are among the records. One that cannot be read is there as well.
-fn find_passing(disk: &Disk, prefix: &[u8], overlays: &mut [Overlay]) -> Result<(), StoreError> {
+/// Finds which of the keys that come and go are among the records. Where that cannot be read, every key of the partition is looked for.
+fn find_passing(disk: &Disk, prefix: &[u8], overlays: &mut [Overlay]) {
     for (partition, overlay) in (0..).zip(overlays) {
         for key in disk.records.keys_under(partition, prefix) {
-            overlay.presence.note(&key?, true);
+            match key {
+                Ok(key) => overlay.presence.note(&key, true),
+                Err(error) => {
+                    tracing::error!(%error, "keys cannot be read: hermod check says which, hermod repair takes the others into a new directory");
+                    overlay.presence = Presence::default();
+                    break;
+                }
+            }
         }
     }
-    Ok(())
 }
 
 /// What the records come to, which has to be what was stored with the last fold. Of very many it is taken on trust: adding them up would take
