@@ -314,6 +314,8 @@ fn a_closed_engine_refuses(engine: &dyn Engine) {
     };
     assert!(closed(commit(engine, P, vec![add("n", 1)]).unwrap_err()));
     assert!(closed(engine.read(P, b"a").wait().unwrap_err()));
+    // Nor of a key that an engine may know to be absent without its disk.
+    assert!(closed(engine.read(P, b"s/1").wait().unwrap_err()));
     assert!(closed(
         engine
             .scan(

@@ -3,6 +3,8 @@
 //! Invariant: what is read is what was written, to the last bit. Touches are most of a record, and every decision reads and writes them all: hashes
 //! stand as they are instead of as numbers of varying length, instants as distances, and what a touch does not have takes a bit.
 
+use std::borrow::Cow;
+
 use postcard::Error;
 use serde::{Deserialize, Serialize};
 
@@ -41,36 +43,20 @@ mod bit {
     pub const HARMED: u64 = 1 << 14;
 }
 
-/// All but the touches, as it is written.
-#[derive(Serialize)]
-struct Written<'a> {
+/// All but the touches: borrowed where it is written, owned where it is read, so that there is one layout.
+#[derive(Serialize, Deserialize)]
+struct Rest<'a> {
     created_at_ms: i64,
     updated_at_ms: i64,
-    zone: &'a Option<String>,
-    segments: &'a Vec<String>,
-    consent: &'a Consent,
+    zone: Option<Cow<'a, str>>,
+    segments: Cow<'a, [String]>,
+    consent: Cow<'a, Consent>,
     suppression: Option<Suppression>,
-    activity: &'a ActivityProfile,
-    active_hours: &'a ActiveHours,
+    activity: Cow<'a, ActivityProfile>,
+    active_hours: Cow<'a, ActiveHours>,
     forgotten_until_ms: i64,
     erased_at_ms: i64,
-    opens: &'a OpenShares,
-}
-
-/// All but the touches, as it is read.
-#[derive(Deserialize)]
-struct Read {
-    created_at_ms: i64,
-    updated_at_ms: i64,
-    zone: Option<String>,
-    segments: Vec<String>,
-    consent: Consent,
-    suppression: Option<Suppression>,
-    activity: ActivityProfile,
-    active_hours: ActiveHours,
-    forgotten_until_ms: i64,
-    erased_at_ms: i64,
-    opens: OpenShares,
+    opens: Cow<'a, OpenShares>,
 }
 
 /// Appends a recipient.
@@ -89,18 +75,18 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
         erased_at_ms,
         opens,
     } = recipient;
-    let rest = Written {
+    let rest = Rest {
         created_at_ms: *created_at_ms,
         updated_at_ms: *updated_at_ms,
-        zone,
-        segments,
-        consent,
+        zone: zone.as_deref().map(Cow::Borrowed),
+        segments: Cow::Borrowed(segments),
+        consent: Cow::Borrowed(consent),
         suppression: *suppression,
-        activity,
-        active_hours,
+        activity: Cow::Borrowed(activity),
+        active_hours: Cow::Borrowed(active_hours),
         forgotten_until_ms: *forgotten_until_ms,
         erased_at_ms: *erased_at_ms,
-        opens,
+        opens: Cow::Borrowed(opens),
     };
     let mut writer = Writer(postcard::to_extend(&rest, to)?);
     writer.number(touches.len() as u64);
@@ -114,7 +100,7 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
 
 /// Reads what [`write`] appended.
 pub fn read(payload: &[u8]) -> Result<Recipient, Error> {
-    let (rest, touches) = postcard::take_from_bytes::<Read>(payload)?;
+    let (rest, touches) = postcard::take_from_bytes::<Rest<'_>>(payload)?;
     let mut reader = Reader(touches);
     let count = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
     if count > reader.0.len() / TOUCH_BYTES_MIN {
@@ -135,38 +121,25 @@ pub fn read(payload: &[u8]) -> Result<Recipient, Error> {
 
 /// Reads all but the touches, which most of the time goes into.
 pub fn read_without_touches(payload: &[u8]) -> Result<Recipient, Error> {
-    let (rest, _) = postcard::take_from_bytes::<Read>(payload)?;
+    let (rest, _) = postcard::take_from_bytes::<Rest<'_>>(payload)?;
     Ok(rest.with(Vec::new()))
 }
 
-impl Read {
+impl Rest<'_> {
     fn with(self, touches: Vec<Touch>) -> Recipient {
-        let Read {
-            created_at_ms,
-            updated_at_ms,
-            zone,
-            segments,
-            consent,
-            suppression,
-            activity,
-            active_hours,
-            forgotten_until_ms,
-            erased_at_ms,
-            opens,
-        } = self;
         Recipient {
-            created_at_ms,
-            updated_at_ms,
-            zone,
-            segments,
-            consent,
-            suppression,
-            activity,
-            active_hours,
+            created_at_ms: self.created_at_ms,
+            updated_at_ms: self.updated_at_ms,
+            zone: self.zone.map(Cow::into_owned),
+            segments: self.segments.into_owned(),
+            consent: self.consent.into_owned(),
+            suppression: self.suppression,
+            activity: self.activity.into_owned(),
+            active_hours: self.active_hours.into_owned(),
             touches,
-            forgotten_until_ms,
-            erased_at_ms,
-            opens,
+            forgotten_until_ms: self.forgotten_until_ms,
+            erased_at_ms: self.erased_at_ms,
+            opens: self.opens.into_owned(),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::disk::Disk;
 use super::mark::Mark;
 use super::meta::Folded;
 use super::overlay::Overlay;
+use super::presence::Presence;
 use super::queue::Queue;
 use super::snapshot::Cut;
 use super::space::Reserve;
@@ -196,6 +197,7 @@ impl Shared {
             // A closed store answers nothing, not even what it remembers.
             let mut overlay = overlay.lock().unwrap_or_else(PoisonError::into_inner);
             overlay.clean = Clean::default();
+            overlay.presence = Presence::default();
         }
         let disk = self.disk_slot().take();
         if let Some(disk) = disk {
