@@ -61,7 +61,7 @@ def vowpal_wabbit(variants):
 def hermod(program, variants, method):
     """CPU microseconds of the whole server per decision, everything recorded."""
     command = [program, "bench", "calls", "--methods", method, "--people", "20000", "--experiments", "4",
-               "--variants", f"{variants},{variants}", "--turns", "3", "--seconds", str(SECONDS), "--json", "-"]
+               "--variants", str(variants), str(variants), "--turns", "3", "--seconds", str(SECONDS), "--json", "-"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output)[0]["rows"][0]["server_cpu_us"]["median"]
 

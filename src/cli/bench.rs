@@ -57,7 +57,7 @@ struct WorldArgs {
     #[arg(long, default_value_t = 100)]
     experiments: u64,
     /// Variants of the first experiment and of the last; the others lie between
-    #[arg(long, num_args = 2, value_delimiter = ',', default_values_t = [5, 50], value_name = "FIRST,LAST")]
+    #[arg(long, num_args = 2, default_values_t = [5, 50], value_names = ["FIRST", "LAST"])]
     variants: Vec<u64>,
     /// Seed of the store and of all requests
     #[arg(long, default_value_t = 1)]
