@@ -10,6 +10,7 @@ pub mod envelope;
 mod error;
 mod memory;
 pub mod records;
+mod runs;
 mod sled;
 mod snapshot;
 

@@ -62,10 +62,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
 
 /// The store is read as a snapshot, and dropped without closing: looking at it should not rewrite it more than needed.
 fn of_store(config: &Config) -> Result<Checked, CliError> {
-    let mut config = config.clone();
-    // However many there are: this is what looks at all of them.
-    config.store.verified_records_max = u64::MAX;
-    let engine = compose::open_engine(&config).map_err(|error| {
+    let engine = compose::open_engine(config).map_err(|error| {
         CliError::Failure(format!(
             "the store does not open: {error}\nRestore the last backup (hermod restore), or take what can still be read: hermod repair --data-dir {} --output NEW_DIRECTORY",
             config.store.path.display()

@@ -89,6 +89,9 @@ pub fn open_keys(config: &Config) -> Result<Keys, KeysError> {
     }
 }
 
+/// Memory that the journal can use; it is read at starts alone.
+const JOURNAL_CACHE_BYTES_MAX: u64 = 32 << 20;
+
 /// Opens the configured engine, creating the store if there is none.
 ///
 /// # Errors
@@ -100,13 +103,14 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
     Ok(match config.store.engine {
         EngineChoice::Memory => Arc::new(MemoryEngine::new(partitions, merge)),
         EngineChoice::Sled => {
+            let journal_bytes = (config.store.cache_bytes / 4).min(JOURNAL_CACHE_BYTES_MAX);
             let options = SledOptions {
                 partitions,
-                cache_bytes: config.store.cache_bytes / 2,
-                records_bytes: config.store.cache_bytes / 2,
+                cache_bytes: journal_bytes,
+                records_bytes: config.store.cache_bytes - journal_bytes,
                 fold_interval: config.store.fold_interval.get(),
                 free_bytes_min: config.store.free_bytes_min,
-                verified_records_max: config.store.verified_records_max,
+                warm_prefix: key::RECIPIENTS.to_vec(),
                 passing_prefix: key::PLANNED.to_vec(),
                 ..SledOptions::new(store_path(config))
             };

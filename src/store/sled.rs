@@ -1,15 +1,17 @@
-//! The engine on sled 0.34, journal first: a commit is applied to an overlay in memory and appended to a journal; values are folded into
-//! the records in the background.
+//! The engine on sled 0.34, journal first: a commit is applied to an overlay in memory and appended to a journal in sled; values are folded into
+//! runs of sorted records in the background.
 //!
-//! Invariant: an acknowledged commit is in the journal or among the records, synced; a restart replays the journal's tail. Measured: appending costs a
-//! small fraction of rewriting records, and many commits share one sync. Only this folder names sled.
+//! Invariant: an acknowledged commit is in the journal or in a run that the store names, synced; a restart replays the journal's tail. Measured:
+//! appending costs a small fraction of rewriting records, and many commits share one sync. Only this folder names sled.
 
 mod changed;
 mod clean;
 mod committer;
+mod compactor;
 mod counts;
 mod digest;
 mod disk;
+mod earlier;
 mod folder;
 mod journal;
 mod mark;
@@ -18,12 +20,13 @@ mod opening;
 mod overlay;
 mod presence;
 mod queue;
-mod records;
+mod renewal;
 mod salvage;
 mod scan;
 mod shared;
 mod snapshot;
 mod space;
+mod warming;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +39,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::disk::Disk;
 use self::journal::Commit;
 use self::opening::open;
 use self::overlay::{Dirty, Overlay};
@@ -54,9 +56,9 @@ pub struct SledOptions {
     pub directory: PathBuf,
     /// Partitions of a store yet to be created, at least 1; an existing one keeps its own number.
     pub partitions: u16,
-    /// Page cache of sled, bytes; measured, it takes more than this.
+    /// Page cache of sled, which holds the journal, bytes; measured, it takes more than this.
     pub cache_bytes: u64,
-    /// Records kept in memory beside it, bytes.
+    /// Records kept in memory, bytes.
     pub records_bytes: u64,
     /// Changed values held in memory at most, bytes; beyond it commits are refused until folding has caught up.
     pub overlay_bytes_max: u64,
@@ -66,8 +68,8 @@ pub struct SledOptions {
     pub fold_interval: Duration,
     /// Free space of the file system below which commits are refused, bytes; 0 for no such limit.
     pub free_bytes_min: u64,
-    /// A store of more records than this is opened without adding them all up, which takes about 10 s a million.
-    pub verified_records_max: u64,
+    /// Prefix of keys whose values are read into memory after the opening, as far as half of `records_bytes` reaches; empty for none.
+    pub warm_prefix: Vec<u8>,
     /// Prefix of keys that come and go in great number, which are merged into when they are not there yet; empty for none. Which of them are
     /// there is kept in memory, 32 bytes each, so that a new one is not looked for on disk.
     pub passing_prefix: Vec<u8>,
@@ -79,13 +81,13 @@ impl SledOptions {
         SledOptions {
             directory: directory.into(),
             partitions: PARTITIONS_DEFAULT,
-            cache_bytes: 128 * 1024 * 1024,
-            records_bytes: 128 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
+            records_bytes: 224 * 1024 * 1024,
             overlay_bytes_max: 512 * 1024 * 1024,
             fold_after_bytes: 128 * 1024 * 1024,
             fold_interval: Duration::from_secs(10),
             free_bytes_min: 0,
-            verified_records_max: u64::MAX,
+            warm_prefix: Vec::new(),
             passing_prefix: Vec::new(),
         }
     }
@@ -107,6 +109,7 @@ impl SledEngine {
         };
         engine.start("store-committer", committer::run)?;
         engine.start("store-folder", folder::run)?;
+        engine.start("store-compactor", compactor::run)?;
         Ok(engine)
     }
 
@@ -125,10 +128,11 @@ impl SledEngine {
         Ok(())
     }
 
-    fn stop(&self) {
-        self.shared.give_up_cut();
+    /// Stops the threads and lets go of the files; `renew` says whether sled's are to be replaced by small ones.
+    fn stop(&self, renew: bool) {
         self.shared.queue.stop();
         self.shared.fold_signal.stop();
+        self.shared.merge_signal.stop();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -137,7 +141,7 @@ impl SledEngine {
             // The committer is the first to go; a folder waiting for what it will no longer write has to be let go.
             self.shared.fail(StoreError::lasting("it was closed"));
         }
-        self.shared.release();
+        self.shared.release(renew);
     }
 
     fn apply(&self, partition: Partition, batch: Batch) -> Result<Outcome, StoreError> {
@@ -197,8 +201,7 @@ impl SledEngine {
         let dropped = overlay.dropped;
         // Not held while the disk is read, which may take a while.
         drop(overlay);
-        let read = |disk: &Disk| disk.records.read(partition.0, key);
-        let found = self.shared.with_disk(read)?;
+        let found = self.shared.runs.read(partition.0, key)?;
         self.shared
             .overlay(partition.0)?
             .remember(key, dropped, &found);
@@ -210,11 +213,10 @@ impl SledEngine {
             return Ok(());
         }
         self.shared.queue.close();
-        self.shared.give_up_cut();
         self.flush().await?;
         folder::pass(&self.shared)?;
         self.shared.with_disk(|disk| self.shared.sync(disk))?;
-        self.stop();
+        self.stop(true);
         Ok(())
     }
 }
@@ -227,13 +229,13 @@ fn lookup(
 ) -> Result<Option<Stored>, StoreError> {
     match overlay.find(key) {
         Some(found) => Ok(found),
-        None => shared.with_disk(|disk| disk.records.read(partition.0, key)),
+        None => shared.runs.read(partition.0, key),
     }
 }
 
 impl Drop for SledEngine {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(false);
     }
 }
 
@@ -291,7 +293,9 @@ impl Engine for SledEngine {
             (0..self.partitions()).filter_map(|partition| self.shared.overlay(partition).ok());
         EngineStatistics {
             unfolded_keys: unfolded.map(|overlay| overlay.dirty.len() as u64).sum(),
-            stored_bytes: self.shared.with_disk(|disk| Ok(disk.bytes())).unwrap_or(0),
+            keys: self.shared.runs.keys(),
+            stored_bytes: self.shared.with_disk(|disk| Ok(disk.bytes())).unwrap_or(0)
+                + self.shared.runs.bytes(),
             ..self.shared.counts.statistics()
         }
     }

@@ -34,8 +34,6 @@ pub struct StoreConfig {
     pub fold_interval: Period,
     /// Free bytes of the file system below which changes are refused; 0 for no such limit.
     pub free_bytes_min: u64,
-    /// Records up to which all are added up at a start.
-    pub verified_records_max: u64,
 }
 
 // === impl StoreConfig ===
@@ -49,7 +47,6 @@ impl Default for StoreConfig {
             cache_bytes: 256 << 20,
             fold_interval: Period::from_secs(10),
             free_bytes_min: 64 << 20,
-            verified_records_max: 1_000_000,
         }
     }
 }
@@ -108,15 +105,6 @@ impl StoreConfig {
                     accepts: |bytes| *bytes <= 1 << 40,
                 },
             ),
-            verified_records_max: verified_records_max(reader, default.verified_records_max),
         }
     }
-}
-
-fn verified_records_max(reader: &mut Reader<'_>, default: u64) -> u64 {
-    let rule = Rule {
-        expects: "a whole number from 0 to 1000000000000",
-        accepts: |records: &u64| *records <= 1_000_000_000_000,
-    };
-    reader.value("store.verified_records_max", default, rule)
 }

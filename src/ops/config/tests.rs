@@ -57,7 +57,7 @@ fn everything_changed() -> (tempfile::TempDir, Sources) {
          [auth]\naccess_file = \"/x\"\npublic_reflection = true\nmetrics_token_file = \"/m\"\n\
          [audit]\nenabled = false\nfile = \"/l\"\nfile_bytes_max = 65536\nfiles_max = 1\n\
          [store]\nengine = \"memory\"\npath = \"a \\\"b\\\"\"\npartitions = 8\ncache_bytes = 1048576\n\
-         fold_interval = \"3s\"\nfree_bytes_min = 5\nverified_records_max = 6\n\
+         fold_interval = \"3s\"\nfree_bytes_min = 5\n\
          [decisions]\nseed = 9223372036854775807\nrefresh_interval = \"10ms\"\ndefault_time_zone = \"Europe/Berlin\"\n\
          probability_floor = 0.1\nholdout_share = 0\nexploration_share = 0.5\n\
          [decision_log]\nenabled = false\nretention = \"48h\"\n\

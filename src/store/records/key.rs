@@ -126,11 +126,16 @@ pub fn cell(tenant: TenantId, id: CellId) -> Vec<u8> {
 
 /// A cell of trials planned for later: by time first, so that what is due lies in front.
 pub fn planned(tenant: TenantId, until_ms: i64, id: CellId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(40);
-    key.extend_from_slice(PLANNED);
-    key.extend_from_slice(&(until_ms as u64 ^ 1 << 63).to_be_bytes());
+    let mut key = planned_from(until_ms);
     key.extend_from_slice(&tenant.0.to_be_bytes());
     push_cell(&mut key, id);
+    key
+}
+
+/// What lies before every planned trial that counts from this instant on, and behind every earlier one.
+pub fn planned_from(until_ms: i64) -> Vec<u8> {
+    let mut key = PLANNED.to_vec();
+    key.extend_from_slice(&(until_ms as u64 ^ 1 << 63).to_be_bytes());
     key
 }
 

@@ -1,10 +1,13 @@
 //! The values of one partition that are not yet among the records: found by key at once, listed in order when somebody asks for that.
 //!
-//! Invariant: every key is in `values`; in `ordered` or `unordered` is every key of `values`, and perhaps some that have left since. Commits look
-//! keys up far more often than scans list them, and hashing a key costs less than a walk down a tree of keys.
+//! Invariant: every key is in `values`; in the order of its kind is every key of `values`, and perhaps some that have left since. Commits look keys up
+//! far more often than scans list them, and hashing a key costs less than a walk down a tree of keys. Scans list one kind of record at a time,
+//! which the first byte of a key tells, so the others are not put in order for them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+
+use foldhash::HashMap;
 
 use super::overlay::Dirty;
 use crate::store::Bytes;
@@ -16,8 +19,25 @@ const UNORDERED_SPARE: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     values: HashMap<Bytes, Dirty>,
+    /// By first byte.
+    orders: BTreeMap<Option<u8>, Order>,
+}
+
+/// The keys of one kind.
+#[derive(Debug, Default)]
+struct Order {
     ordered: BTreeSet<Bytes>,
     unordered: Vec<Bytes>,
+}
+
+// === impl Order ===
+
+impl Order {
+    fn put_in_order(&mut self, values: &HashMap<Bytes, Dirty>) {
+        let present = self.unordered.drain(..);
+        self.ordered
+            .extend(present.filter(|key| values.contains_key(key)));
+    }
 }
 
 // === impl Changed ===
@@ -37,9 +57,10 @@ impl Changed {
     pub(super) fn insert(&mut self, key: Bytes, dirty: Dirty) -> Option<Dirty> {
         let before = self.values.insert(Bytes::clone(&key), dirty);
         if before.is_none() {
-            self.unordered.push(key);
-            if self.unordered.len() > 2 * self.values.len() + UNORDERED_SPARE {
-                self.put_in_order();
+            let order = self.orders.entry(key.first().copied()).or_default();
+            order.unordered.push(key);
+            if order.unordered.len() > 2 * self.values.len() + UNORDERED_SPARE {
+                order.put_in_order(&self.values);
             }
         }
         before
@@ -48,7 +69,9 @@ impl Changed {
     /// Takes a value out.
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<(Bytes, Dirty)> {
         let removed = self.values.remove_entry(key)?;
-        self.ordered.remove(key);
+        if let Some(order) = self.orders.get_mut(&key.first().copied()) {
+            order.ordered.remove(key);
+        }
         Some(removed)
     }
 
@@ -57,24 +80,31 @@ impl Changed {
         self.values.iter()
     }
 
-    /// From a bound on, in ascending order of keys.
-    pub(super) fn range(&mut self, from: Bound<&[u8]>) -> impl Iterator<Item = (&Bytes, &Dirty)> {
-        self.put_in_order();
-        let keys = self.ordered.range::<[u8], _>((from, Bound::Unbounded));
-        keys.filter_map(|key| Some((key, self.values.get(key)?)))
+    /// From a bound on, those under a prefix, in ascending order of keys.
+    pub(super) fn range(
+        &mut self,
+        from: Bound<&[u8]>,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = (&Bytes, &Dirty)> {
+        let (kind, values) = (prefix.first().copied(), &self.values);
+        for (of, order) in &mut self.orders {
+            if kind.is_none() || *of == kind {
+                order.put_in_order(values);
+            }
+        }
+        let orders = self.orders.iter();
+        let orders = orders.filter(move |(of, _)| kind.is_none() || **of == kind);
+        let keys = orders.flat_map(move |(_, order)| {
+            let range = order.ordered.range::<[u8], _>((from, Bound::Unbounded));
+            range.take_while(|key| key.starts_with(prefix))
+        });
+        keys.filter_map(|key| Some((key, values.get(key)?)))
     }
 
     /// A copy in order.
     pub(super) fn copied(&self) -> BTreeMap<Bytes, Dirty> {
         let copied = |(key, dirty): (&Bytes, &Dirty)| (Bytes::clone(key), dirty.clone());
         self.values.iter().map(copied).collect()
-    }
-
-    fn put_in_order(&mut self) {
-        let values = &self.values;
-        let present = self.unordered.drain(..);
-        self.ordered
-            .extend(present.filter(|key| values.contains_key(key)));
     }
 }
 
@@ -97,7 +127,7 @@ mod tests {
         let named = |(key, dirty): (&Bytes, &Dirty)| {
             (String::from_utf8_lossy(key).into_owned(), dirty.version)
         };
-        let rows = changed.range(Bound::Excluded(from.as_bytes()));
+        let rows = changed.range(Bound::Excluded(from.as_bytes()), b"");
         rows.map(named).collect()
     }
 
@@ -132,7 +162,13 @@ mod tests {
             changed.insert(Bytes::clone(&key), dirty(1));
             changed.remove(&key);
         }
-        assert!(changed.unordered.len() <= UNORDERED_SPARE + 1);
-        assert!(changed.ordered.is_empty());
+        let waiting = changed.orders.values().map(|order| order.unordered.len());
+        assert!(waiting.sum::<usize>() <= UNORDERED_SPARE + 1);
+        assert!(
+            changed
+                .orders
+                .values()
+                .all(|order| order.ordered.is_empty())
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: a value here is the one on disk. What changes leaves at once, and comes back when the change has been folded. Bounded: of two
 //! generations the older is forgotten as a whole when the younger has filled its half, and what was read in between moves to the younger.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::store::{Bytes, Stored};
 
@@ -39,6 +39,12 @@ impl Clean {
         let (key, found) = self.old.remove_entry(key)?;
         self.put(key, found.clone());
         Some(found)
+    }
+
+    /// Whether a value can be remembered without forgetting any.
+    pub(super) fn has_room(&self, key: &[u8], stored: &Stored) -> bool {
+        let bytes = ENTRY_OVERHEAD_BYTES + key.len() + stored.value.len();
+        self.young_bytes + bytes <= self.bytes_max / 2
     }
 
     /// Remembers what is on disk for a key.

@@ -9,7 +9,6 @@ use crate::store::EngineStatistics;
 /// The counters.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    keys: AtomicI64,
     overlay_bytes: AtomicI64,
     journal_rows: AtomicI64,
     journal_bytes: AtomicI64,
@@ -25,14 +24,6 @@ fn positive(counter: &AtomicI64) -> u64 {
 }
 
 impl Counts {
-    /// Starts from what opening found.
-    pub(super) fn opened(keys: u64) -> Self {
-        Counts {
-            keys: AtomicI64::new(keys.cast_signed()),
-            ..Counts::default()
-        }
-    }
-
     pub(super) fn committed(&self) {
         self.commits.fetch_add(1, Relaxed);
     }
@@ -51,14 +42,6 @@ impl Counts {
 
     pub(super) fn next_generation(&self) -> u64 {
         self.generation.fetch_add(1, Relaxed) + 1
-    }
-
-    pub(super) fn keys(&self) -> u64 {
-        positive(&self.keys)
-    }
-
-    pub(super) fn keys_grown(&self, grown: i64) {
-        self.keys.fetch_add(grown, Relaxed);
     }
 
     pub(super) fn overlay_bytes(&self) -> u64 {
@@ -88,10 +71,10 @@ impl Counts {
         self.journal_bytes.fetch_sub(bytes.cast_signed(), Relaxed);
     }
 
-    /// All but what the disk and the overlays know.
+    /// All but what the runs, the disk and the overlays know.
     pub(super) fn statistics(&self) -> EngineStatistics {
         EngineStatistics {
-            keys: self.keys(),
+            keys: 0,
             stored_bytes: 0,
             unfolded_keys: 0,
             unfolded_bytes: self.overlay_bytes(),

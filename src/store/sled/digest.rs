@@ -1,12 +1,12 @@
-//! Digests: what the records of each partition come to, so that records which are gone, or older than the last ones written, show.
+//! Digests of stores from before there were runs: what the rows of each partition come to, so that rows which are gone, or older than the last
+//! ones written, show before they are moved.
 //!
-//! Invariant: a digest is the sum, modulo 2^64, of one hash per record over partition, key and version; it changes with each folded value and
-//! is stored with the fold. sled checks each page for itself, and takes a damaged stretch in the middle of its log for one that was never
+//! Invariant: a digest is the sum, modulo 2^64, of one hash per row over partition, key and version; it was stored with each fold. sled checks each page for itself, and takes a damaged stretch in the middle of its log for one that was never
 //! written: what was there before shows through (measured). The sum tells, whichever record it is, but for one chance in 2^64.
 
 use std::path::Path;
 
-use super::meta::Folded;
+use super::meta::EarlierFold;
 use crate::store::{StoreError, Version};
 
 /// By partition; nothing where nobody knows.
@@ -51,12 +51,6 @@ impl Digests {
         Digests(known.collect())
     }
 
-    /// To be stored.
-    pub(super) fn parts(&self) -> Vec<u64> {
-        let part = |sum: &Option<u64>| [u64::from(sum.is_some()), sum.unwrap_or_default()];
-        self.0.iter().flat_map(part).collect()
-    }
-
     /// Adds what changes.
     pub(super) fn add(&mut self, difference: Difference) {
         let sum = self.0.get_mut(usize::from(difference.partition));
@@ -65,15 +59,8 @@ impl Digests {
         }
     }
 
-    /// Nobody knows any more what this partition comes to.
-    pub(super) fn forget(&mut self, partition: u16) {
-        if let Some(sum) = self.0.get_mut(usize::from(partition)) {
-            *sum = None;
-        }
-    }
-
     /// The partitions whose records are not those that were last folded; none where that cannot be said.
-    pub(super) fn strangers(&self, folded: &Folded) -> Vec<u16> {
+    pub(super) fn strangers(&self, folded: &EarlierFold) -> Vec<u16> {
         if folded.is_under_way {
             // A stop came between: some records are newer, and the journal has them all.
             return Vec::new();
@@ -86,7 +73,7 @@ impl Digests {
     }
 
     /// Refuses records that are not those that were last folded.
-    pub(super) fn compare(&self, folded: &Folded, directory: &Path) -> Result<(), StoreError> {
+    pub(super) fn compare(&self, folded: &EarlierFold, directory: &Path) -> Result<(), StoreError> {
         match self.strangers(folded).as_slice() {
             [] => Ok(()),
             strangers => Err(StoreError::Corrupt {
@@ -120,10 +107,10 @@ mod tests {
         digests
     }
 
-    fn folded(digests: Digests) -> Folded {
-        Folded {
+    fn folded(digests: Digests) -> EarlierFold {
+        EarlierFold {
             digests,
-            ..Folded::nothing(3)
+            is_under_way: false,
         }
     }
 
@@ -148,20 +135,17 @@ mod tests {
         assert_eq!(is.strangers(&was), [0]);
         let refused = is.compare(&was, Path::new("/data")).unwrap_err();
         assert!(refused.to_string().contains("/data"), "{refused}");
-        let under_way = Folded {
+        let under_way = EarlierFold {
             is_under_way: true,
             ..was
         };
         assert_eq!(is.compare(&under_way, Path::new("/data")), Ok(()));
         assert_eq!(is.strangers(&folded(Digests::unknown())), [0; 0]);
         assert_eq!(Digests::unknown().strangers(&folded(is.clone())), [0; 0]);
-        let mut forgotten = is;
-        forgotten.forget(0);
-        forgotten.add(Difference {
-            partition: 0,
-            amount: 1,
-        });
-        assert_eq!(forgotten.strangers(&folded(digests(&[]))), [0; 0]);
-        assert_eq!(Digests::from_parts(&forgotten.parts()), forgotten);
+        let one_known = Digests::from_parts(&[0, 0, 1, 7, 1, 9]);
+        assert_eq!(
+            one_known.strangers(&folded(digests(&[(0, "a", 1)]))),
+            [1, 2]
+        );
     }
 }

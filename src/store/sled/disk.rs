@@ -1,4 +1,4 @@
-//! The files of a store: three sled trees, what must be synced so that a power cut loses nothing, and what may not be opened.
+//! The files of sled: the journal and the store's own rows, what must be synced so that a power cut loses nothing, and what may not be opened.
 //!
 //! Invariant: after [`Disk::sync`] everything written before is on the platter. sled 0.34's own flush stops at the page cache and never syncs
 //! the files it keeps large pages in; both were measured to lose data in a power cut. No call into sled can unwind out of this file.
@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use ::sled::{Db, Mode, Tree};
 
+use super::earlier::{self, Earlier};
 use super::journal::{Group, decode};
 use super::meta::{Folded, Format, META_FOLDED, META_FORMAT};
-use super::records::Records;
 use crate::store::{Bytes, StoreError};
 
 /// sled moves pages over a quarter of this into files of their own. A page holds 16 rows before it splits, and a few more meanwhile;
 /// a journal row is the largest.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+/// The directory of sled's files, in that of the store.
+pub(super) const SLED: &str = "sled";
 /// Tries to open sled while its threads still hold the file, and the pause between them: two seconds in all.
 const OPENINGS_MAX: usize = 200;
 const OPENING_PAUSE: Duration = Duration::from_millis(10);
@@ -34,8 +36,6 @@ pub(super) struct Disk {
     /// Which opening this is, counted by the engine.
     pub(super) generation: u64,
     database: Db,
-    /// The records.
-    pub(super) records: Records,
     journal: Tree,
     meta: Tree,
     file: File,
@@ -50,8 +50,18 @@ impl Disk {
         cache_bytes: u64,
         generation: u64,
     ) -> Result<Disk, StoreError> {
+        Disk::open_at(directory, SLED, cache_bytes, generation)
+    }
+
+    /// The same, with sled's files under another name.
+    pub(super) fn open_at(
+        directory: &Path,
+        name: &str,
+        cache_bytes: u64,
+        generation: u64,
+    ) -> Result<Disk, StoreError> {
         fs::create_dir_all(directory).map_err(|error| unusable(directory, &error))?;
-        let path = directory.join("sled");
+        let path = directory.join(name);
         let database =
             open_database(&path, cache_bytes).map_err(|error| unopenable(&path, error))?;
         let tree = |name: &str| {
@@ -59,7 +69,6 @@ impl Disk {
         };
         let disk = Disk {
             generation,
-            records: Records::open(&database).map_err(|error| unopenable(&path, error))?,
             journal: tree("journal")?,
             meta: tree("meta")?,
             file: File::open(path.join("db")).map_err(|error| unusable(&path, &error))?,
@@ -107,6 +116,18 @@ impl Disk {
         } else {
             Ok(())
         }
+    }
+
+    /// The records of a store from before there were runs, if they are still there.
+    pub(super) fn earlier(&self) -> Result<Option<Earlier>, StoreError> {
+        earlier::is_there(&self.database)
+            .then(|| Earlier::open(&self.database))
+            .transpose()
+    }
+
+    /// Removes what [`Disk::earlier`] answers.
+    pub(super) fn remove_earlier(&self) -> Result<(), StoreError> {
+        earlier::remove(&self.database)
     }
 
     /// Appends rows in ascending order.
@@ -238,7 +259,8 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn sync_whole(path: &Path) -> io::Result<()> {
+/// Syncs a file, or the names in a directory.
+pub(super) fn sync_whole(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -300,6 +322,9 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, 
         Ok(Ok(value)) => Ok(value),
         Ok(Err(::sled::Error::Io(error))) => Err(StoreError::of_io("the disk answered", &error)),
         Ok(Err(error @ ::sled::Error::Corruption { .. })) => Err(damaged(error.to_string())),
+        Ok(Err(::sled::Error::Unsupported(_))) => Err(damaged(
+            "they claim a version that was never written".into(),
+        )),
         Ok(Err(error)) => Err(StoreError::passing(error.to_string())),
         Err(panic) => Err(damaged(panic_text(&*panic))),
     }

@@ -1,19 +1,18 @@
-//! Folding: changed values move from the overlays into the records, and the journal rows that held them are removed.
+//! Folding: changed values move from the overlays into a new run, and the journal rows that held them are removed.
 //!
-//! Invariant: a value is folded only once its journal row is durable, and a row is removed only once every value in it is durable among the records.
-//! So a stop at any moment leaves a journal whose replay repeats the unfinished part; the records need no atomic batch, in which sled would
-//! hold up every reader of the store.
+//! Invariant: a value is folded only once its journal row is durable, and a row is removed only once the run that holds every value in it is durable
+//! and named by the store. So a stop at any moment leaves either the rows or the run; a run that nobody names is removed at the next opening.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::digest::Digests;
 use super::disk::Disk;
 use super::journal::Entry;
 use super::meta::Folded;
 use super::shared::Shared;
 use crate::store::StoreError;
+use crate::store::runs::{Run, full_key};
 
-/// Values written between two looks at the disk, and dropped under one hold of a partition.
+/// Values dropped under one hold of a partition.
 const CHUNK: usize = 256;
 
 /// Runs until stopped.
@@ -68,7 +67,6 @@ fn snapshot(shared: &Shared, partition: u16) -> Result<Snapshot, StoreError> {
     let overlay = shared.overlay(partition)?;
     let (mut entries, sequence) = (overlay.entries_after(partition, 0), overlay.sequence);
     drop(overlay);
-    // Neighbours lie on one page, which then is looked for and written out once.
     entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     Ok(Snapshot { entries, sequence })
 }
@@ -79,51 +77,22 @@ fn write(
     keep_from: u64,
     snapshots: &[Snapshot],
 ) -> Result<(), StoreError> {
-    let same_disk = |work: &dyn Fn(&Disk) -> Result<(), StoreError>| {
-        shared.with_disk(|disk| {
-            // What was written before the files were opened anew may be gone.
-            if disk.generation != generation {
-                Err(StoreError::passing("the disk was reopened while folding"))
-            } else {
-                work(disk)
-            }
-        })
-    };
-    let mut folded = begin(shared, snapshots, &same_disk)?;
-    let digests = Mutex::new(folded.digests);
-    for chunk in snapshots
-        .iter()
-        .flat_map(|snapshot| snapshot.entries.chunks(CHUNK))
-    {
-        let fold = || {
-            same_disk(&|disk| {
-                let grown = disk.records.fold(chunk)?;
-                shared.counts.keys_grown(grown.keys);
-                let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
-                grown
-                    .digests
-                    .into_iter()
-                    .for_each(|difference| digests.add(difference));
-                Ok(())
-            })
+    let run = write_run(shared, snapshots)?.map(Arc::new);
+    shared.switch(Some(generation), |_, list| {
+        let list: Vec<Arc<Run>> = list.iter().cloned().chain(run).collect();
+        let folded = Folded {
+            first_row: keep_from,
+            sequences: snapshots.iter().map(|snapshot| snapshot.sequence).collect(),
+            runs: list.iter().map(|run| run.number()).collect(),
+            earlier: None,
         };
-        let cut = shared.cut_slot().clone();
-        match cut {
-            Some(cut) => cut.fold(shared, chunk, fold)?,
-            None => fold()?,
+        (folded, list)
+    })?;
+    shared.with_disk(|disk: &Disk| {
+        if disk.generation != generation {
+            // The rows are removed by the next pass.
+            return Ok(());
         }
-    }
-    same_disk(&|disk| shared.sync(disk))?;
-    folded = Folded {
-        first_row: keep_from,
-        keys: shared.counts.keys(),
-        sequences: snapshots.iter().map(|snapshot| snapshot.sequence).collect(),
-        digests: digests.into_inner().unwrap_or_else(PoisonError::into_inner),
-        is_under_way: false,
-    };
-    same_disk(&|disk| disk.set_folded(&folded).and_then(|()| shared.sync(disk)))?;
-    *shared.folded() = folded;
-    same_disk(&|disk| {
         // Ascending, so that what a power cut leaves of the journal is its end.
         while let Some(bytes) = disk.remove_row_before(keep_from)? {
             shared.counts.journal_shrunk(bytes);
@@ -132,28 +101,38 @@ fn write(
     })
 }
 
-type OnDisk<'a> = &'a dyn Fn(&dyn Fn(&Disk) -> Result<(), StoreError>) -> Result<(), StoreError>;
-
-/// Says on the disk that records are about to be changed, if any are; how far the last fold went.
-fn begin(
-    shared: &Shared,
-    snapshots: &[Snapshot],
-    same_disk: OnDisk<'_>,
-) -> Result<Folded, StoreError> {
-    let folded = shared.folded().clone();
-    // Whatever fails from here on leaves records that nobody has added up.
-    shared.folded().digests = Digests::unknown();
-    if snapshots
+/// The values as a run; nothing where there are none.
+fn write_run(shared: &Shared, snapshots: &[Snapshot]) -> Result<Option<Run>, StoreError> {
+    let entries: usize = snapshots
         .iter()
-        .any(|snapshot| !snapshot.entries.is_empty())
-    {
-        let begun = Folded {
-            is_under_way: true,
-            ..folded.clone()
-        };
-        same_disk(&|disk| disk.set_folded(&begun).and_then(|()| shared.sync(disk)))?;
+        .map(|snapshot| snapshot.entries.len())
+        .sum();
+    let mut writer = shared.runs.writer(entries as u64)?;
+    let is_first = shared.runs.list()?.is_empty();
+    for (partition, snapshot) in (0..).zip(snapshots) {
+        let unknown = unknown_to_runs(shared, partition, snapshot)?;
+        for (entry, is_unknown) in snapshot.entries.iter().zip(unknown) {
+            if entry.value.is_some() || !(is_first || is_unknown) {
+                let full = full_key(partition, &entry.key);
+                writer.push(&full, entry.version, entry.value.as_deref())?;
+            }
+        }
     }
-    Ok(folded)
+    if writer.entries() == 0 {
+        return Ok(None);
+    }
+    writer.finish().map(Some)
+}
+
+/// Which of the deleted keys are certainly in no run, so that nothing need say there that they are gone.
+fn unknown_to_runs(
+    shared: &Shared,
+    partition: u16,
+    snapshot: &Snapshot,
+) -> Result<Vec<bool>, StoreError> {
+    let overlay = shared.overlay(partition)?;
+    let excluded = |entry: &Entry| entry.value.is_none() && overlay.presence.excludes(&entry.key);
+    Ok(snapshot.entries.iter().map(excluded).collect())
 }
 
 fn forget(shared: &Shared, partition: u16, snapshot: &Snapshot) -> Result<(), StoreError> {

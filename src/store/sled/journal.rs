@@ -3,7 +3,7 @@
 //! Invariant: each commit lies wholly in one group of rows, every row knows its place in its group, and a group whose end is missing was never
 //! acknowledged. Within a row only the last value of a key is kept, which nobody can tell apart. Where rows are kept is left to `disk`.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::store::batch::Effect;
 use crate::store::envelope::{KIND_ENGINE_FIRST, open, seal};
@@ -22,6 +22,16 @@ pub(super) struct Commit {
     pub(super) partition: u16,
     pub(super) version: u64,
     pub(super) effects: Vec<Effect>,
+}
+
+// === impl Commit ===
+
+impl Commit {
+    /// Bytes of its keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |effect: &Effect| entry_bytes(&effect.key, effect.value.as_ref());
+        self.effects.iter().map(of).sum()
+    }
 }
 
 /// One key's value as replayed.
@@ -101,12 +111,7 @@ struct Packer {
 
 impl Packer {
     fn add(&mut self, commit: Commit) {
-        let commit_bytes: usize = commit
-            .effects
-            .iter()
-            .map(|effect| entry_bytes(&effect.key, effect.value.as_ref()))
-            .sum();
-        if self.open_bytes + commit_bytes > ROW_BYTES_MAX {
+        if self.open_bytes + commit.bytes() > ROW_BYTES_MAX {
             self.finish_group();
         }
         for Effect { key, value } in commit.effects {

@@ -1,4 +1,4 @@
-//! The two rows a store keeps about itself: its format, and how far the records hold the journal.
+//! The two rows a store keeps about itself: its format, and how far the runs hold the journal.
 //!
 //! Invariant: both are sealed in an envelope whose version is the format's, so a newer program's store is told from a damaged one.
 
@@ -12,8 +12,8 @@ pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_FOLDED: &str = "folded";
 /// The format of [`Format`], which is that of the store.
 pub(super) const FORMAT_SUPPORTED: u8 = 1;
-/// The format of [`Folded`] that is written; the first knew no digests.
-const FOLDED_SUPPORTED: u8 = 2;
+/// The format of [`Folded`] that is written; the first knew no digests, the second no runs.
+const FOLDED_SUPPORTED: u8 = 3;
 const KIND_FORMAT: u8 = KIND_ENGINE_FIRST + 1;
 const KIND_FOLDED: u8 = KIND_ENGINE_FIRST + 2;
 
@@ -47,18 +47,25 @@ impl Format {
     }
 }
 
-/// How far the records hold the journal, as of the last finished fold.
+/// How far the runs hold the journal, and which runs there are, as of the last finished fold or merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folded {
     /// First journal row that may still be needed.
     pub(super) first_row: u64,
-    /// Keys among the records, about.
-    pub(super) keys: u64,
-    /// By partition: the commit sequence up to which the records hold everything.
+    /// By partition: the commit sequence up to which the runs hold everything.
     pub(super) sequences: Vec<u64>,
-    /// What the records come to.
+    /// The runs by number, oldest first.
+    pub(super) runs: Vec<u64>,
+    /// What a store from before there were runs says of its records; nothing since they were moved.
+    pub(super) earlier: Option<EarlierFold>,
+}
+
+/// What a store of rows says of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EarlierFold {
+    /// What the rows come to.
     pub(super) digests: Digests,
-    /// Whether a later fold had begun: the records may already hold some of it.
+    /// Whether a later fold had begun: the rows may already hold some of it.
     pub(super) is_under_way: bool,
 }
 
@@ -67,22 +74,17 @@ impl Folded {
     pub(super) fn nothing(partitions: u16) -> Folded {
         Folded {
             first_row: 1,
-            keys: 0,
             sequences: vec![0; usize::from(partitions)],
-            digests: Digests::of_nothing(partitions),
-            is_under_way: false,
+            runs: Vec::new(),
+            earlier: None,
         }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let digests = self.digests.parts();
-        let lengths = [self.sequences.len(), digests.len()].map(|length| length as u64);
-        let head = [self.first_row, self.keys, u64::from(self.is_under_way)];
-        let numbers = head.iter().chain(&lengths).chain(&self.sequences);
-        let mut payload = Vec::with_capacity(40 + 8 * (self.sequences.len() + digests.len()));
-        for number in numbers.chain(&digests) {
-            payload.extend_from_slice(&number.to_le_bytes());
-        }
+        let lengths = [self.sequences.len(), self.runs.len()].map(|length| length as u64);
+        let head = std::iter::once(&self.first_row).chain(&lengths);
+        let numbers = head.chain(&self.sequences).chain(&self.runs);
+        let payload: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
         seal(KIND_FOLDED, FOLDED_SUPPORTED, &payload)
     }
 
@@ -95,7 +97,8 @@ impl Folded {
             .collect();
         let folded = match version {
             1 => first_format(&numbers),
-            _ => second_format(&numbers),
+            2 => second_format(&numbers),
+            _ => third_format(&numbers),
         };
         folded
             .filter(|_| rest.is_empty())
@@ -104,26 +107,41 @@ impl Folded {
 }
 
 fn first_format(numbers: &[u64]) -> Option<Folded> {
-    let (&[first_row, keys], sequences) = numbers.split_first_chunk::<2>()?;
+    let (&[first_row, _keys], sequences) = numbers.split_first_chunk::<2>()?;
     Some(Folded {
         first_row,
-        keys,
         sequences: sequences.to_vec(),
-        digests: Digests::unknown(),
-        is_under_way: false,
+        runs: Vec::new(),
+        earlier: Some(EarlierFold {
+            digests: Digests::unknown(),
+            is_under_way: false,
+        }),
     })
 }
 
 fn second_format(numbers: &[u64]) -> Option<Folded> {
-    let (&[first_row, keys, is_under_way, sequences, digests], rest) =
+    let (&[first_row, _keys, is_under_way, sequences, digests], rest) =
         numbers.split_first_chunk::<5>()?;
     let (of_sequences, of_digests) = rest.split_at_checked(usize::try_from(sequences).ok()?)?;
     (of_digests.len() as u64 == digests).then(|| Folded {
         first_row,
-        keys,
         sequences: of_sequences.to_vec(),
-        digests: Digests::from_parts(of_digests),
-        is_under_way: is_under_way != 0,
+        runs: Vec::new(),
+        earlier: Some(EarlierFold {
+            digests: Digests::from_parts(of_digests),
+            is_under_way: is_under_way != 0,
+        }),
+    })
+}
+
+fn third_format(numbers: &[u64]) -> Option<Folded> {
+    let (&[first_row, sequences, runs], rest) = numbers.split_first_chunk::<3>()?;
+    let (of_sequences, of_runs) = rest.split_at_checked(usize::try_from(sequences).ok()?)?;
+    (of_runs.len() as u64 == runs).then(|| Folded {
+        first_row,
+        sequences: of_sequences.to_vec(),
+        runs: of_runs.to_vec(),
+        earlier: None,
     })
 }
 
@@ -168,25 +186,37 @@ mod tests {
         );
         let folded = Folded {
             first_row: 7,
-            keys: 9,
             sequences: vec![1, 2, 3],
-            digests: Digests::from_parts(&[1, 5, 0, 0, 1, u64::MAX]),
-            is_under_way: true,
+            runs: vec![4, 9],
+            earlier: None,
         };
         assert_eq!(Folded::decode(&folded.encode()), Ok(folded.clone()));
-        let first: Vec<u8> = [7_u64, 9, 1, 2, 3]
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        let before_digests = Folded {
-            digests: Digests::unknown(),
-            is_under_way: false,
-            ..folded
+        let of_format = |format: u8, numbers: &[u64]| {
+            let bytes: Vec<u8> = numbers
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect();
+            Folded::decode(&seal(KIND_FOLDED, format, &bytes))
+        };
+        let before_runs = |digests, is_under_way| {
+            Ok(Folded {
+                runs: Vec::new(),
+                earlier: Some(EarlierFold {
+                    digests,
+                    is_under_way,
+                }),
+                ..folded.clone()
+            })
         };
         assert_eq!(
-            Folded::decode(&seal(KIND_FOLDED, 1, &first)),
-            Ok(before_digests)
+            of_format(1, &[7, 9, 1, 2, 3]),
+            before_runs(Digests::unknown(), false)
         );
+        assert_eq!(
+            of_format(2, &[7, 9, 1, 3, 6, 1, 2, 3, 1, 5, 0, 0, 1, 8]),
+            before_runs(Digests::from_parts(&[1, 5, 0, 0, 1, 8]), true)
+        );
+        assert!(of_format(3, &[7, 3, 2, 1, 2, 3, 4]).is_err());
         let newer = seal(KIND_FORMAT, 2, &32_u16.to_le_bytes());
         assert_eq!(
             Format::decode(&newer),

@@ -1,21 +1,29 @@
-//! Opening: the files, the records added up, and the journal replayed into the overlays.
+//! Opening: the files, the runs, and the journal replayed into the overlays.
 //!
-//! Invariant: what is answered afterwards is what was acknowledged before, or the opening refuses and says what to do.
+//! Invariant: what is answered afterwards is what was acknowledged before, or the opening refuses and says what to do. Files of runs that nobody
+//! names are removed only once the journal was found whole.
+
+use std::sync::Arc;
 
 use super::clean::Clean;
 use super::counts::Counts;
-use super::digest::Digests;
 use super::disk::{self, Disk};
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
 use super::presence::Presence;
+use super::renewal;
 use super::shared::Opened;
 use super::{SledOptions, journal, mark};
 use crate::store::StoreError;
+use crate::store::runs::{Runs, keys_under};
+
+/// The directory of the runs, in that of the store.
+pub(super) const RUNS: &str = "runs";
 
 /// Opens or creates a store.
 pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let lock = disk::lock(&options.directory)?;
+    renewal::complete(&options.directory)?;
     let disk = Disk::open(&options.directory, options.cache_bytes, 0)?;
     let format = match disk.format()? {
         Some(format) => format,
@@ -24,9 +32,32 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let folded = disk
         .folded()?
         .unwrap_or_else(|| Folded::nothing(format.partitions));
+    let runs = Runs::open(&options.directory.join(RUNS), &folded.runs)?;
+    let mut overlays = overlays(options, format, &folded);
+    let counts = Counts::default();
+    disk.trim()?;
+    let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
+    mark::compare(&options.directory, next_row)?;
+    let folded = moved(&disk, format, folded, &runs, options)?;
+    runs.remove_strays()?;
+    if !options.passing_prefix.is_empty() {
+        find_passing(&runs, &options.passing_prefix, &mut overlays)?;
+    }
+    Ok(Opened {
+        lock,
+        disk,
+        overlays,
+        folded,
+        runs,
+        next_row,
+        counts,
+    })
+}
+
+fn overlays(options: &SledOptions, format: Format, folded: &Folded) -> Vec<Overlay> {
     let records_bytes = options.records_bytes / u64::from(format.partitions);
     let records_bytes = usize::try_from(records_bytes).unwrap_or(usize::MAX);
-    let mut overlays: Vec<Overlay> = (0..usize::from(format.partitions))
+    (0..usize::from(format.partitions))
         .map(|partition| folded.sequences.get(partition).copied().unwrap_or(0))
         .map(|sequence| Overlay {
             sequence,
@@ -35,29 +66,47 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
             presence: Presence::of(&options.passing_prefix),
             ..Overlay::default()
         })
-        .collect();
-    if !options.passing_prefix.is_empty() {
-        find_passing(&disk, &options.passing_prefix, &mut overlays);
-    }
-    let counts = Counts::opened(folded.keys);
-    disk.trim()?;
-    let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
-    mark::compare(&options.directory, next_row)?;
-    let digests = verified(&disk, format, &folded, options)?;
-    Ok(Opened {
-        lock,
-        disk,
-        overlays,
-        folded: Folded { digests, ..folded },
-        next_row,
-        counts,
-    })
+        .collect()
 }
 
-/// Finds which of the keys that come and go are among the records. Where that cannot be read, every key of the partition is looked for.
-fn find_passing(disk: &Disk, prefix: &[u8], overlays: &mut [Overlay]) {
+/// Moves the records of a store from before there were runs into one, and removes what an interrupted moving left of them.
+fn moved(
+    disk: &Disk,
+    format: Format,
+    folded: Folded,
+    runs: &Runs,
+    options: &SledOptions,
+) -> Result<Folded, StoreError> {
+    let Some(earlier) = disk.earlier()? else {
+        return Ok(folded);
+    };
+    let folded = match &folded.earlier {
+        None => folded,
+        Some(fold) => {
+            tracing::info!("moving the records into a run, which this version reads; once");
+            let run = earlier.move_to(runs, format.partitions, fold, &options.directory)?;
+            let moved = Folded {
+                runs: vec![run.number()],
+                earlier: None,
+                ..folded
+            };
+            disk.set_folded(&moved)?;
+            disk.sync()?;
+            runs.replace(vec![Arc::new(run)]);
+            moved
+        }
+    };
+    drop(earlier);
+    disk.remove_earlier()?;
+    disk.sync()?;
+    Ok(folded)
+}
+
+/// Finds which of the keys that come and go are in the runs. Where that cannot be read, every key of the partition is looked for.
+fn find_passing(runs: &Runs, prefix: &[u8], overlays: &mut [Overlay]) -> Result<(), StoreError> {
+    let list = runs.list()?;
     for (partition, overlay) in (0..).zip(overlays) {
-        for key in disk.records.keys_under(partition, prefix) {
+        for key in keys_under(&list, partition, prefix) {
             match key {
                 Ok(key) => overlay.presence.note(&key, true),
                 Err(error) => {
@@ -68,37 +117,7 @@ fn find_passing(disk: &Disk, prefix: &[u8], overlays: &mut [Overlay]) {
             }
         }
     }
-}
-
-/// What the records come to, which has to be what was stored with the last fold. Of very many it is taken on trust: adding them up would take
-/// longer than anybody waits for a start, and `hermod check` does it.
-fn verified(
-    disk: &Disk,
-    format: Format,
-    folded: &Folded,
-    options: &SledOptions,
-) -> Result<Digests, StoreError> {
-    let (records, records_max) = (folded.keys, options.verified_records_max);
-    if records > records_max {
-        tracing::info!(
-            records,
-            records_max,
-            "too many records to add up at a start; hermod check does"
-        );
-        return Ok(folded.digests.clone());
-    }
-    let digests = added_up(disk, format.partitions);
-    digests.compare(folded, &options.directory)?;
-    Ok(digests)
-}
-
-/// What the records come to. Where some cannot be read, whoever asks for them is told; the rest is served.
-fn added_up(disk: &Disk, partitions: u16) -> Digests {
-    let (digests, unreadable) = disk.records.digests(partitions);
-    for error in unreadable {
-        tracing::error!(%error, "records cannot be read: hermod check says which, hermod repair takes the others into a new directory");
-    }
-    digests
+    Ok(())
 }
 
 fn create(disk: &Disk, options: &SledOptions) -> Result<Format, StoreError> {

@@ -111,6 +111,8 @@ impl Overlay {
 
     /// Drops a folded value if it did not change since; the change of memory held, in bytes.
     pub(super) fn drop_folded(&mut self, entry: &Entry) -> isize {
+        // Changed since or not: it is among the records now, and a deletion that came meanwhile has to be folded as well.
+        self.presence.note(&entry.key, entry.value.is_some());
         let is_same = |dirty: &Dirty| dirty.version == entry.version;
         if !self.dirty.get(&entry.key).is_some_and(is_same) {
             return 0;
@@ -120,7 +122,6 @@ impl Overlay {
         };
         let freed = footprint(&key, dirty.value.as_ref());
         self.dropped += 1;
-        self.presence.note(&key, dirty.value.is_some());
         // Keys that come and go are not asked for again before they go.
         if !self.presence.covers(&key) {
             self.clean.put(key, dirty.stored());
@@ -171,5 +172,28 @@ mod tests {
         overlay.remember(&key, overlay.dropped, &value(2).stored());
         overlay.set(key.clone(), value(3));
         assert_eq!(overlay.clean.get(&key), None, "it has changed again");
+    }
+
+    #[test]
+    fn a_key_that_was_deleted_while_its_value_was_folded_is_known_to_be_on_disk() {
+        let mut overlay = Overlay {
+            presence: Presence::of(b"k"),
+            ..Overlay::default()
+        };
+        let key = Bytes::from(b"k".as_slice());
+        let gone = Dirty {
+            version: 2,
+            value: None,
+        };
+        overlay.set(Bytes::clone(&key), value(1));
+        overlay.set(Bytes::clone(&key), gone);
+        assert_eq!(overlay.drop_folded(&folded(1)), 0, "it has changed");
+        assert!(!overlay.presence.excludes(&key));
+        let deletion = Entry {
+            value: None,
+            ..folded(2)
+        };
+        assert!(overlay.drop_folded(&deletion) < 0);
+        assert!(overlay.presence.excludes(&key));
     }
 }

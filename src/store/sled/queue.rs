@@ -1,20 +1,52 @@
 //! Commits on their way to the one committer thread, and the tickets they get.
 //!
-//! Invariant: tickets ascend in the order in which commits are queued, which within a partition is the order of its sequence.
+//! Invariant: tickets ascend in the order in which commits are queued, which within a partition is the order of its sequence. Commits that somebody
+//! waits for are written at once; others gather for a moment, since a sync costs as much for one as for a thousand.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::journal::Commit;
 use crate::store::{StoreError, Ticket};
 
+/// Longest time that commits gather while nobody waits for them.
+const GATHERING_MAX: Duration = Duration::from_millis(10);
+/// Bytes that are written without gathering more.
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
+
 #[derive(Default)]
 struct Waiting {
     commits: Vec<Commit>,
+    /// Bytes of their keys and values.
+    bytes: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
     last: u64,
+    /// The last ticket that somebody waits for.
+    wanted: u64,
     closing: bool,
     mending: bool,
     stopped: bool,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// How long commits may still gather; nothing when they are to be written now.
+    fn gathers_for(&self) -> Option<Duration> {
+        let written = self.last - self.commits.len() as u64;
+        if self.wanted > written || self.closing || self.bytes >= GATHERED_BYTES_MAX {
+            return None;
+        }
+        let left = GATHERING_MAX.checked_sub(self.since?.elapsed())?;
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn take(&mut self) -> Vec<Commit> {
+        self.bytes = 0;
+        self.since = None;
+        std::mem::take(&mut self.commits)
+    }
 }
 
 /// What the committer is to do next.
@@ -49,11 +81,26 @@ impl Queue {
             return Ok(Ticket(waiting.last));
         }
         waiting.last += 1;
+        let was_gathering = waiting.bytes < GATHERED_BYTES_MAX;
+        waiting.bytes += commit.bytes();
         waiting.commits.push(commit);
-        if waiting.commits.len() == 1 {
+        let is_first = waiting.commits.len() == 1;
+        if is_first {
+            waiting.since = Some(Instant::now());
+        }
+        if is_first || was_gathering && waiting.bytes >= GATHERED_BYTES_MAX {
             self.signal.notify_all();
         }
         Ok(Ticket(waiting.last))
+    }
+
+    /// Somebody waits until this ticket is durable.
+    pub(super) fn want(&self, ticket: Ticket) {
+        let mut waiting = self.waiting();
+        if waiting.wanted < ticket.0 {
+            waiting.wanted = ticket.0;
+            self.signal.notify_all();
+        }
     }
 
     /// Waits for work, and takes all there is.
@@ -66,20 +113,23 @@ impl Queue {
             if std::mem::take(&mut waiting.mending) {
                 return Work::Mend;
             }
-            if !waiting.commits.is_empty() {
-                return Work::Write(std::mem::take(&mut waiting.commits), Ticket(waiting.last));
-            }
-            waiting = self
-                .signal
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = if waiting.commits.is_empty() {
+                let waited = self.signal.wait(waiting);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            } else if let Some(left) = waiting.gathers_for() {
+                let waited = self.signal.wait_timeout(waiting, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let last = Ticket(waiting.last);
+                return Work::Write(waiting.take(), last);
+            };
         }
     }
 
     /// Takes everything queued so far away, for a caller who will write the overlays instead; the last ticket among it.
     pub(super) fn supersede(&self) -> Ticket {
         let mut waiting = self.waiting();
-        waiting.commits.clear();
+        drop(waiting.take());
         waiting.mending = false;
         Ticket(waiting.last)
     }
@@ -89,9 +139,10 @@ impl Queue {
         Ticket(self.waiting().last)
     }
 
-    /// Refuses commits from now on.
+    /// Refuses commits from now on, and has those there are written.
     pub(super) fn close(&self) {
         self.waiting().closing = true;
+        self.signal.notify_all();
     }
 
     /// Asks the committer to mend the disk.
@@ -115,5 +166,56 @@ impl Queue {
             .signal
             .wait_timeout_while(waiting, pause, |waiting| !waiting.stopped);
         waited.unwrap_or_else(PoisonError::into_inner).0.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Bytes;
+    use crate::store::batch::Effect;
+
+    fn commit(bytes: usize) -> Commit {
+        let value = Some(Bytes::from(vec![7; bytes]));
+        let key = Bytes::from(b"key".as_slice());
+        Commit {
+            partition: 0,
+            version: 1,
+            effects: vec![Effect { key, value }],
+        }
+    }
+
+    fn gathers(queue: &Queue) -> bool {
+        queue.waiting().gathers_for().is_some()
+    }
+
+    #[test]
+    fn commits_gather_until_somebody_waits_for_one_of_them() {
+        let queue = Queue::default();
+        let first = queue.push(commit(10)).unwrap();
+        let second = queue.push(commit(10)).unwrap();
+        assert!(gathers(&queue));
+        queue.want(first);
+        assert!(!gathers(&queue));
+        assert!(
+            matches!(queue.take(), Work::Write(commits, last) if commits.len() == 2 && last == second)
+        );
+        queue.push(commit(10)).unwrap();
+        queue.want(second);
+        assert!(gathers(&queue), "what was waited for is written");
+    }
+
+    #[test]
+    fn commits_do_not_gather_for_long_nor_beyond_a_size_nor_while_closing() {
+        let queue = Queue::default();
+        queue.push(commit(10)).unwrap();
+        // Nobody waits for it: taken when its time is over.
+        assert!(matches!(queue.take(), Work::Write(commits, _) if commits.len() == 1));
+        queue.push(commit(GATHERED_BYTES_MAX)).unwrap();
+        assert!(!gathers(&queue));
+        assert!(matches!(queue.take(), Work::Write(..)));
+        queue.push(commit(10)).unwrap();
+        queue.close();
+        assert!(!gathers(&queue));
     }
 }

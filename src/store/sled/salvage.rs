@@ -3,25 +3,27 @@
 //! Invariant: the directory given is changed (sled mends its own files when it opens them), so callers give a copy. Whatever sled answers, by
 //! error or by panic, ends the reading of one stretch, not of the rest.
 
+mod stretches;
+
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use ::sled::{Db, Tree};
 
+use self::stretches::read_all;
 use super::digest::{self, Digests};
 use super::disk::{guarded, open_database};
+use super::earlier::{self, Earlier};
 use super::journal::{self, Entry};
 use super::mark;
-use super::meta::{Folded, Format, META_FOLDED, META_FORMAT};
-use super::records::Records;
+use super::meta::{EarlierFold, Folded, Format, META_FOLDED, META_FORMAT};
+use super::opening::RUNS;
+use super::renewal;
+use crate::store::runs::{self, Merged, Run, Runs};
 use crate::store::{Bytes, Partition, SnapshotRow, StoreError, Stored};
 
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Most partitions that a store can have.
-const PARTITIONS_MAX: u16 = 4_096;
-/// Rows read at a time.
-const PAGE_ROWS: usize = 1_000;
 
 /// What was found, besides the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub fn salvage(
     mut take: impl FnMut(SnapshotRow) -> Result<(), StoreError>,
 ) -> Result<Salvaged, StoreError> {
     let mut found = Salvaged::default();
+    renewal::complete(directory)?;
     let database = open_any(&directory.join("sled"), &mut found)?;
     let meta = guarded(|| database.open_tree("meta"))?;
     found.partitions =
@@ -54,47 +57,129 @@ pub fn salvage(
     if let Err(error) = mark::compare(directory, next_row) {
         found.lost.push(error.to_string());
     }
-    let records = Records::open(&database)?;
-    let rows = guarded(|| database.open_tree("records"))?;
     let mut give = |row: SnapshotRow| {
         found.rows += 1;
         take(row)
     };
     let mut lost = Vec::new();
-    let mut digests = Digests::of_nothing(found.partitions.unwrap_or_default());
-    read_all(&rows, &mut lost, |key| {
-        if let Some((partition, key)) = split(key)
-            && let Ok(difference) = records.difference(partition, key)
-        {
-            digests.add(difference);
-        }
-        let Some((partition, key)) = split(key) else {
-            return Ok(Some(format!(
-                "a record under the impossible key {}",
-                hex(key)
-            )));
-        };
-        if changed.contains_key(&(partition, Bytes::from(key))) {
-            return Ok(None);
-        }
-        match records.read(partition, key) {
-            Ok(Some(stored)) => give(row(partition, Bytes::from(key), stored)).map(|()| None),
-            Ok(None) => Ok(None),
-            Err(error) => Ok(Some(error.to_string())),
-        }
-    })?;
+    let is_earlier = folded
+        .as_ref()
+        .is_none_or(|folded| folded.earlier.is_some());
+    if is_earlier && earlier::is_there(&database) {
+        let fold = folded.as_ref().and_then(|folded| folded.earlier.as_ref());
+        let partitions = found.partitions.unwrap_or_default();
+        lost = of_rows(&database, (partitions, fold), &changed, &mut give)?;
+    }
+    let named = folded.as_ref().map(|folded| folded.runs.as_slice());
+    of_runs(&directory.join(RUNS), named, &changed, &mut lost, &mut give)?;
     for ((partition, key), entry) in changed {
         if let Some(value) = entry.value {
             let version = entry.version;
             give(row(partition, key, Stored { version, value }))?;
         }
     }
-    let strangers = folded.map_or_else(Vec::new, |folded| digests.strangers(&folded));
+    found.lost.extend(lost);
+    Ok(found)
+}
+
+type Give<'a> = &'a mut dyn FnMut(SnapshotRow) -> Result<(), StoreError>;
+
+/// Gives what can be read of a store from before there were runs; what was lost of it.
+fn of_rows(
+    database: &Db,
+    (partitions, fold): (u16, Option<&EarlierFold>),
+    changed: &Changed,
+    give: Give<'_>,
+) -> Result<Vec<String>, StoreError> {
+    let earlier = Earlier::open(database)?;
+    let (mut lost, mut digests) = (Vec::new(), Digests::of_nothing(partitions));
+    read_all(earlier.rows(), &mut lost, |full| {
+        let Some((partition, key)) = runs::split(full) else {
+            return Ok(Some(format!(
+                "a record under the impossible key {}",
+                hex(full)
+            )));
+        };
+        if let Ok(difference) = earlier.difference(partition, key) {
+            digests.add(difference);
+        }
+        if changed.contains_key(&(partition, Bytes::from(key))) {
+            return Ok(None);
+        }
+        match earlier.read(partition, key) {
+            Ok(Some(stored)) => give(row(partition, Bytes::from(key), stored)).map(|()| None),
+            Ok(None) => Ok(None),
+            Err(error) => Ok(Some(error.to_string())),
+        }
+    })?;
+    let strangers = fold.map_or_else(Vec::new, |fold| digests.strangers(fold));
     if lost.is_empty() && !strangers.is_empty() {
         lost.push(digest::told(&strangers));
     }
-    found.lost.extend(lost);
-    Ok(found)
+    Ok(lost)
+}
+
+/// Gives what can be read of the runs; all there are, where it cannot be read which count.
+fn of_runs(
+    directory: &Path,
+    named: Option<&[u64]>,
+    changed: &Changed,
+    lost: &mut Vec<String>,
+    give: Give<'_>,
+) -> Result<(), StoreError> {
+    let present = match runs::present(directory) {
+        Ok(present) => present,
+        // A store from before there were runs has no such directory.
+        Err(_) if named.is_none_or(<[_]>::is_empty) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let numbers = named.map_or_else(|| present.keys().copied().collect(), <[_]>::to_vec);
+    let mut list = Vec::new();
+    for number in numbers {
+        match Run::open(directory, number) {
+            Ok(run) => list.push(Arc::new(run)),
+            Err(error) => match present.get(&number) {
+                Some(path) => list.extend(mended(directory, path, lost)?),
+                None => lost.push(error.to_string()),
+            },
+        }
+    }
+    let mut rows = Merged::of(&Arc::new(list), Vec::new(), None);
+    loop {
+        match rows.advance() {
+            Ok(false) => return Ok(()),
+            Err(error) => lost.push(error.to_string()),
+            Ok(true) => {
+                let (Some((partition, key)), Some(value)) = (runs::split(rows.key()), rows.value())
+                else {
+                    continue;
+                };
+                let key = Bytes::from(key);
+                if !changed.contains_key(&(partition, Bytes::clone(&key))) {
+                    let (version, value) = (rows.version(), Bytes::from(value));
+                    give(row(partition, key, Stored { version, value }))?;
+                }
+            }
+        }
+    }
+}
+
+/// A run that does not open, as a new one of what can be read of it.
+fn mended(
+    directory: &Path,
+    path: &Path,
+    lost: &mut Vec<String>,
+) -> Result<Option<Arc<Run>>, StoreError> {
+    let rest = runs::rest(path);
+    lost.extend(rest.lost);
+    if rest.entries.is_empty() {
+        return Ok(None);
+    }
+    let mut writer = Runs::open(directory, &[])?.writer(rest.entries.len() as u64)?;
+    for (full, version, value) in &rest.entries {
+        writer.push(full, *version, value.as_deref())?;
+    }
+    Ok(Some(Arc::new(writer.finish()?)))
 }
 
 /// Opens sled's files; if they do not, once more without its snapshots, which it makes again from its log.
@@ -223,121 +308,6 @@ fn keep(changed: &mut Changed, folded: Option<&Folded>, entry: Entry) {
     if !is_folded && is_newer {
         changed.insert(at, entry);
     }
-}
-
-/// Calls `take` for every key of a tree that can be read, ascending but for what lies behind a damaged stretch; what `take` answers, and
-/// stretches that cannot be read, are noted as lost.
-fn read_all(
-    tree: &Tree,
-    lost: &mut Vec<String>,
-    mut take: impl FnMut(&[u8]) -> Result<Option<String>, StoreError>,
-) -> Result<(), StoreError> {
-    let mut last: Option<Vec<u8>> = None;
-    loop {
-        let (page, ending) = page(tree, last.as_deref());
-        for key in &page {
-            lost.extend(take(key)?);
-        }
-        last = page.into_iter().last().or(last);
-        let error = match ending {
-            Ending::More => continue,
-            Ending::End => return Ok(()),
-            Ending::Damaged(error) => error,
-        };
-        let behind = behind_damage(tree, last.as_deref().unwrap_or_default());
-        let from = last
-            .as_deref()
-            .map_or_else(|| "the beginning".to_owned(), hex);
-        let Some(behind) = behind else {
-            lost.push(format!("every key behind {from}: {error}"));
-            return Ok(());
-        };
-        let (found, lowest) = backwards(tree, last.as_deref(), &behind);
-        for key in &found {
-            lost.extend(take(key)?);
-        }
-        lost.push(format!("keys between {from} and {}: {error}", hex(&lowest)));
-        last = Some(predecessor(behind));
-    }
-}
-
-enum Ending {
-    More,
-    End,
-    Damaged(StoreError),
-}
-
-fn page(tree: &Tree, last: Option<&[u8]>) -> (Vec<Vec<u8>>, Ending) {
-    let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut rows = tree.range::<&[u8], _>((from, Bound::Unbounded));
-    let mut keys = Vec::new();
-    while keys.len() < PAGE_ROWS {
-        match guarded(|| rows.next().transpose()) {
-            Ok(Some((key, _))) => keys.push(key.to_vec()),
-            Ok(None) => return (keys, Ending::End),
-            Err(error) => return (keys, Ending::Damaged(error)),
-        }
-    }
-    (keys, Ending::More)
-}
-
-/// The nearest key, of those tried, from which reading works again.
-fn behind_damage(tree: &Tree, last: &[u8]) -> Option<Vec<u8>> {
-    let longer = (1..=last.len())
-        .rev()
-        .filter_map(|length| successor(last.get(..length)?));
-    let partition = last
-        .first_chunk::<2>()
-        .map_or(0, |bytes| u16::from_be_bytes(*bytes));
-    let partitions = (partition..PARTITIONS_MAX).map(|number| (number + 1).to_be_bytes().to_vec());
-    longer.chain(partitions).find(|candidate| {
-        let mut rows = tree.range(candidate.as_slice()..);
-        matches!(guarded(|| rows.next().transpose()), Ok(Some(_)))
-    })
-}
-
-/// Keys before a bound down to the damage, and the lowest reached.
-fn backwards(tree: &Tree, last: Option<&[u8]>, behind: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
-    let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut rows = tree.range::<&[u8], _>((from, Bound::Excluded(behind)));
-    let (mut keys, mut lowest) = (Vec::new(), behind.to_vec());
-    while let Ok(Some((key, _))) = guarded(|| rows.next_back().transpose()) {
-        lowest = key.to_vec();
-        keys.push(key.to_vec());
-    }
-    (keys, lowest)
-}
-
-/// The next key of the same length.
-fn successor(key: &[u8]) -> Option<Vec<u8>> {
-    let mut next = key.to_vec();
-    for byte in next.iter_mut().rev() {
-        if *byte < u8::MAX {
-            *byte += 1;
-            return Some(next);
-        }
-        *byte = 0;
-    }
-    None
-}
-
-/// A key that nothing lies between it and the given one, for going on with that one included.
-fn predecessor(key: Vec<u8>) -> Vec<u8> {
-    let mut before = key;
-    match before.pop() {
-        None | Some(0) => before,
-        Some(byte) => {
-            before.push(byte - 1);
-            // Longer than any key may be, so nothing sorts in between.
-            before.resize(before.len() + crate::store::KEY_BYTES_MAX + 2, u8::MAX);
-            before
-        }
-    }
-}
-
-fn split(key: &[u8]) -> Option<(u16, &[u8])> {
-    let (partition, key) = key.split_first_chunk::<2>()?;
-    Some((u16::from_be_bytes(*partition), key))
 }
 
 fn row(partition: u16, key: Bytes, stored: Stored) -> SnapshotRow {

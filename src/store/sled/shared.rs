@@ -1,10 +1,10 @@
-//! What the callers, the committer and the folder share: overlays, queue, disk, progress.
+//! What the callers, the committer, the folder and the compactor share: overlays, queue, runs, disk, progress.
 //!
-//! Invariant: locks are taken in the order folding, cut, partition (several: ascending), queue or disk; the committer holds the disk exclusively
+//! Invariant: locks are taken in the order folding, folded, partition (several: ascending), queue or disk; the committer holds the disk exclusively
 //! only while it holds none other.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -15,14 +15,17 @@ use super::clean::Clean;
 use super::counts::Counts;
 use super::disk::Disk;
 use super::mark::Mark;
-use super::meta::Folded;
+use super::meta::{Folded, Format};
 use super::overlay::Overlay;
 use super::presence::Presence;
 use super::queue::Queue;
-use super::snapshot::Cut;
+use super::renewal;
 use super::space::Reserve;
+use crate::store::runs::{List, Run, Runs};
 use crate::store::{Answer, Merge, StoreError, Ticket};
 
+/// sled's files are left as they are at a clean stop up to this size, bytes.
+const SLED_BYTES_KEPT_MAX: u64 = 32 * 1024 * 1024;
 /// Longest wait for sled to let go of its files.
 pub(super) const RELEASE_MAX: Duration = Duration::from_secs(5);
 
@@ -35,20 +38,25 @@ pub(super) struct Progress {
     failure: Option<StoreError>,
 }
 
-/// Wakes the folder early, or for good.
+/// Wakes a thread early, or for good.
 #[derive(Default)]
-pub(super) struct FoldSignal {
+pub(super) struct Signal {
     state: Mutex<(bool, bool)>,
     signal: Condvar,
 }
 
-impl FoldSignal {
+impl Signal {
     /// Asks for a pass.
     pub(super) fn ask(&self) {
         self.set(|state| state.0 = true);
     }
 
-    /// Ends the folder.
+    /// Whether it was ended.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Ends the thread.
     pub(super) fn stop(&self) {
         self.set(|state| state.1 = true);
     }
@@ -75,13 +83,18 @@ pub(super) struct Shared {
     pub(super) options: SledOptions,
     pub(super) merge: Arc<dyn Merge>,
     pub(super) queue: Queue,
-    pub(super) fold_signal: FoldSignal,
+    pub(super) fold_signal: Signal,
+    pub(super) merge_signal: Signal,
+    pub(super) runs: Runs,
     pub(super) counts: Counts,
     pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
     folded: Mutex<Folded>,
-    cut: Mutex<Option<Arc<Cut>>>,
+    /// Whether writing `folded` failed last, so that what the disk has of it is not known.
+    is_folded_uncertain: AtomicBool,
+    /// Whether somebody reads a snapshot.
+    pub(super) is_being_read: Arc<AtomicBool>,
     next_row: AtomicU64,
     mark: Mark,
     progress: watch::Sender<Progress>,
@@ -96,8 +109,8 @@ pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) disk: Disk,
     pub(super) overlays: Vec<Overlay>,
-    /// With what the records come to now.
     pub(super) folded: Folded,
+    pub(super) runs: Runs,
     pub(super) next_row: u64,
     pub(super) counts: Counts,
 }
@@ -110,12 +123,15 @@ impl Shared {
             options,
             merge,
             queue: Queue::default(),
-            fold_signal: FoldSignal::default(),
+            fold_signal: Signal::default(),
+            merge_signal: Signal::default(),
+            runs: opened.runs,
             counts: opened.counts,
             overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
             folded: Mutex::new(opened.folded),
-            cut: Mutex::new(None),
+            is_folded_uncertain: AtomicBool::new(false),
+            is_being_read: Arc::default(),
             next_row: AtomicU64::new(opened.next_row),
             progress: watch::Sender::new(Progress::default()),
             disk: RwLock::new(Some(opened.disk)),
@@ -146,30 +162,33 @@ impl Shared {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last finished fold; changed by folding alone.
-    pub(super) fn folded(&self) -> MutexGuard<'_, Folded> {
-        self.folded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The snapshot being read, if there is one.
-    pub(super) fn cut_slot(&self) -> MutexGuard<'_, Option<Arc<Cut>>> {
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets a snapshot that its reader has let go of.
-    pub(super) fn end_cut(&self, cut: &Arc<Cut>) {
-        let mut slot = self.cut_slot();
-        if slot.as_ref().is_some_and(|held| Arc::ptr_eq(held, cut)) {
-            *slot = None;
+    /// Makes another list of runs count, first on the disk, then for whoever reads. `change` says what is to be stored, and the list.
+    ///
+    /// With a generation it is refused once sled's files were opened anew since: rows may have got other numbers. Without one only the list may change,
+    /// and it is refused while it is not known what the disk has.
+    pub(super) fn switch(
+        &self,
+        generation: Option<u64>,
+        change: impl FnOnce(&Folded, &List) -> (Folded, Vec<Arc<Run>>),
+    ) -> Result<(), StoreError> {
+        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if generation.is_none() && self.is_folded_uncertain.load(Ordering::Acquire) {
+            return Err(StoreError::passing("the disk failed; a fold comes first"));
         }
-    }
-
-    /// Ends the snapshot being read, so that nothing waits for its reader.
-    pub(super) fn give_up_cut(&self) {
-        let cut = self.cut_slot().clone();
-        if let Some(cut) = cut {
-            cut.give_up(StoreError::lasting("it was closed"));
-        }
+        let (next, list) = change(&folded, &self.runs.list()?);
+        self.with_disk(|disk| {
+            if generation.is_some_and(|generation| generation != disk.generation) {
+                return Err(StoreError::passing("the disk was reopened while folding"));
+            }
+            self.is_folded_uncertain.store(true, Ordering::Release);
+            disk.set_folded(&next)?;
+            self.sync(disk)
+        })?;
+        self.is_folded_uncertain.store(false, Ordering::Release);
+        *folded = next;
+        self.runs.replace(list);
+        self.merge_signal.ask();
+        Ok(())
     }
 
     /// Works on the disk, if it is open.
@@ -191,19 +210,36 @@ impl Shared {
         self.disk.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of the files.
-    pub(super) fn release(&self) {
+    /// Lets go of the files, and replaces sled's where that is asked for and worth it.
+    pub(super) fn release(&self, renew: bool) {
         for overlay in &self.overlays {
             // A closed store answers nothing, not even what it remembers.
             let mut overlay = overlay.lock().unwrap_or_else(PoisonError::into_inner);
             overlay.clean = Clean::default();
             overlay.presence = Presence::default();
         }
+        self.runs.close();
         let disk = self.disk_slot().take();
         if let Some(disk) = disk {
-            drop_within(disk, RELEASE_MAX);
+            let is_large = disk.bytes() > SLED_BYTES_KEPT_MAX;
+            let is_gone = drop_within(disk, RELEASE_MAX);
+            // A pass that the reserve kept from folding has left the journal.
+            if renew && is_large && is_gone && self.counts.journal_rows() == 0 {
+                self.renew();
+            }
         }
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn renew(&self) {
+        let format = Format {
+            partitions: self.partitions(),
+        };
+        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = renewal::renew(&self.options.directory, format, &folded) {
+            // Whatever it left is put in order at the next opening.
+            tracing::warn!(%error, "the journal's files keep their size");
+        }
     }
 
     /// Whether the files were let go of.
@@ -271,6 +307,7 @@ impl Shared {
             return Answer::ready(answer(&now));
         }
         drop(now);
+        self.queue.want(ticket);
         let mut progress = self.progress.subscribe();
         Answer::pending(async move {
             match progress.wait_for(settled).await {
@@ -285,7 +322,8 @@ impl Shared {
 ///
 /// Their drop flushes once more and was seen to wait for ever for a wake-up that never came. Everything is durable by then, so a
 /// handle that does not go away by itself may stay until the process ends.
-pub(super) fn drop_within(disk: Disk, limit: Duration) {
+/// Answers whether they are gone.
+pub(super) fn drop_within(disk: Disk, limit: Duration) -> bool {
     let (done, waiting) = std::sync::mpsc::channel();
     let releasing = std::thread::Builder::new()
         .name("hermod-release".to_owned())
@@ -294,9 +332,11 @@ pub(super) fn drop_within(disk: Disk, limit: Duration) {
             // Nobody waits any more once the limit has passed.
             let _ = done.send(());
         });
-    if releasing.is_ok() && waiting.recv_timeout(limit).is_err() {
+    let is_gone = releasing.is_ok() && waiting.recv_timeout(limit).is_ok();
+    if !is_gone {
         tracing::warn!(
             "the store's files were not let go of in time; nothing is lost, they are freed when the process ends"
         );
     }
+    is_gone
 }
