@@ -83,6 +83,7 @@ use crate::store::records::{self, Record, StoreIdentity, key};
 use crate::store::{Engine, Partition, StoreError};
 
 use alerts::AlertBook;
+use folding::Moved;
 use maintenance::Schedule;
 use registry::Registry;
 use retention::Cleaning;
@@ -133,6 +134,7 @@ pub struct App {
     schedule: Schedule,
     alerts: AlertBook,
     cleaning: Cleaning,
+    moved: Moved,
     backups: backups::Backups,
     batches: turns::Batches,
 }
@@ -176,6 +178,7 @@ impl App {
             schedule: Schedule::default(),
             alerts: AlertBook::default(),
             cleaning: Cleaning::default(),
+            moved: Moved::default(),
             backups: backups::Backups::default(),
             batches: turns::Batches::default(),
         };

@@ -19,7 +19,7 @@ pub struct Statistics {
     pub alerts: usize,
     /// Those of them that are critical.
     pub alerts_critical: usize,
-    /// Records in the store; 0 where the store has other tenants, whose traffic would show.
+    /// Records in the store, about; 0 where the store has other tenants, whose traffic would show.
     pub store_records: u64,
     /// Bytes of the store on disk; 0 where the store has other tenants.
     pub store_bytes: u64,

@@ -140,15 +140,19 @@ where
     }
 }
 
-/// The result, if the future has one in time. It is not polled once time is over, whatever else kept this from being asked earlier.
+/// The result, if the future has one in time. It is not polled once time is over, whatever else kept this from being asked earlier. The alarm is set
+/// only for a future that waits; most answers are there at once.
 async fn before<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let alarm = tokio::time::sleep_until(deadline.into());
     tokio::pin!(alarm, future);
     std::future::poll_fn(|context| {
-        if Instant::now() >= deadline || alarm.as_mut().poll(context).is_ready() {
+        if Instant::now() >= deadline {
             return Poll::Ready(None);
         }
-        future.as_mut().poll(context).map(Some)
+        match future.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => alarm.as_mut().poll(context).map(|()| None),
+        }
     })
     .await
 }

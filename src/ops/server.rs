@@ -32,7 +32,7 @@ use super::shutdown::{Drain, Drained};
 use super::transport::{grpc_rules, operations_rules, transport};
 
 /// Pause after a refresh, in lengths of it.
-const REFRESH_REST: u32 = 4;
+const REFRESH_REST: u32 = 9;
 
 /// How often it is seen whether a step of the maintenance is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(2);
@@ -313,7 +313,7 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
         }
         let spent = started.elapsed();
         metrics::histogram!("hermod_refresh_duration_seconds").record(spent.as_secs_f64());
-        // However many experiments there are: at most a fifth of a core, the rest is for answers.
+        // However many experiments there are: at most a tenth of a core, the rest is for answers.
         tokio::time::sleep(REFRESH_REST * spent).await;
     }
 }
@@ -329,12 +329,22 @@ async fn reload(security: Arc<Security>, stopped: watch::Receiver<bool>) {
 }
 
 /// Does what is due from time to time; what fails is tried again.
+///
+/// A round computes and reads for up to a second without a pause: on a thread of its own, since connections are accepted and pages are
+/// served by those that would have to do it (seen: calls on new connections waited for half a second).
 async fn maintain(app: Arc<App>, stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(MAINTENANCE_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let runtime = tokio::runtime::Handle::current();
     while !*stopped.borrow() {
         ticks.tick().await;
-        for (step, error) in app.maintain().await.failed {
+        let (app, runtime) = (app.clone(), runtime.clone());
+        let round = tokio::task::spawn_blocking(move || runtime.block_on(app.maintain()));
+        let Ok(report) = round.await else {
+            tracing::error!("a round of the maintenance ended in a defect; another one follows");
+            continue;
+        };
+        for (step, error) in report.failed {
             let step = step.as_str();
             metrics::counter!("hermod_maintenance_failures_total", "step" => step).increment(1);
             tracing::warn!(step, %error, "a step of the maintenance failed; it is tried again when it is next due");
