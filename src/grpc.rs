@@ -38,6 +38,7 @@ pub struct Services {
     app: Arc<App>,
     stopping: watch::Receiver<bool>,
     planning: Arc<Semaphore>,
+    counted: Arc<decisions::Counted>,
 }
 
 // === impl Services ===
@@ -49,6 +50,7 @@ impl Services {
             app,
             stopping,
             planning: Arc::new(Semaphore::new(1)),
+            counted: Arc::default(),
         }
     }
 

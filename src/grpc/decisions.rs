@@ -9,7 +9,7 @@ mod planning;
 mod question;
 mod replayed;
 
-pub use answer::{choice_level, time_level};
+pub use answer::{Counted, choice_level, time_level};
 
 use crate::app::{AppError, take_turns};
 use crate::domain::name::TenantId;
@@ -29,7 +29,7 @@ impl Services {
     ) -> Result<wire::Decision, AppError> {
         let request = question::decide(tenant, request)?;
         let decided = self.app.decide(&request).await?;
-        Ok(answer::decision(&decided))
+        Ok(answer::decision(&decided, &self.counted))
     }
 
     async fn decide_item(
@@ -131,7 +131,7 @@ impl DecisionService for Services {
             .map_err(status)?;
         let decided = self.app.decide(&request).await.map_err(status)?;
         Ok(Response::new(wire::ChooseVariantResponse {
-            decision: Some(answer::decision(&decided)),
+            decision: Some(answer::decision(&decided, &self.counted)),
         }))
     }
 

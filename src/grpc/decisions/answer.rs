@@ -1,5 +1,8 @@
 //! Decisions on the wire, with a sentence that says why.
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
+use metrics::Counter;
 
 use crate::app::{Decided, Predicted, SendAnswer, WouldHave, ZoneSource};
 use crate::domain::civil::Zone;
@@ -12,13 +15,57 @@ use crate::domain::snapshot::{ChoiceLevel, Table};
 use crate::grpc::check::{duration_ms, timestamp};
 use crate::grpc::wire;
 
+mod explanation;
+
+use explanation::{explain, why_not};
+
+/// Counters of decisions by their reason, each looked up once: by name it costs several allocations.
+#[derive(Debug, Default)]
+pub struct Counted {
+    by_reason: [OnceLock<Counter>; REASONS],
+    by_refusal: [OnceLock<Counter>; REFUSALS],
+}
+
+/// Reasons of answers to send, and of answers not to.
+const REASONS: usize = 8;
+const REFUSALS: usize = 4;
+
+// === impl Counted ===
+
+impl Counted {
+    fn count(&self, decided: &Decided) {
+        let (counter, word) = match &decided.answer {
+            Ok(answer) => {
+                let reason = answer.basis.reason;
+                (self.by_reason.get(place_of(reason)), reason_word(reason))
+            }
+            Err(reason) => (self.by_refusal.get(*reason as usize), refusal_word(*reason)),
+        };
+        let named = || metrics::counter!("hermod_decisions_total", "reason" => word);
+        // Only reasons that have occurred become labels.
+        match counter {
+            Some(counter) => counter.get_or_init(named).increment(1),
+            None => named().increment(1),
+        }
+    }
+}
+
+fn place_of(reason: Reason) -> usize {
+    match reason {
+        Reason::Policy => 0,
+        Reason::Holdout => 1,
+        Reason::OnlyCandidate => 2,
+        Reason::NoConsent => 3,
+        Reason::Fallback => 4,
+        Reason::RecipientLimit => 5,
+        Reason::Sticky => 6,
+        Reason::Shadow { .. } => 7,
+    }
+}
+
 /// A decision, counted by its reason.
-pub fn decision(decided: &Decided) -> wire::Decision {
-    let reason = decided.answer.as_ref().map_or_else(
-        |reason| refusal_word(*reason),
-        |answer| reason_word(answer.basis.reason),
-    );
-    metrics::counter!("hermod_decisions_total", "reason" => reason).increment(1);
+pub fn decision(decided: &Decided, counted: &Counted) -> wire::Decision {
+    counted.count(decided);
     let frame = wire::Decision {
         decision_id: decided.decision_id.clone(),
         experiment: format!("experiments/{}", decided.experiment.id),
@@ -208,90 +255,6 @@ fn ranking(experiment: &Experiment, table: &Table) -> Vec<wire::RankedVariant> {
         .collect();
     ranked.sort_by(|one, other| other.propensity.total_cmp(&one.propensity));
     ranked
-}
-
-fn explain(answer: &SendAnswer, variant: &str, time: &Time<'_>) -> String {
-    let percent = answer.propensity * 100.0;
-    let which = match answer.basis.reason {
-        Reason::Policy => format!(
-            "Variant {variant} was drawn with probability {percent:.1} % from {}",
-            knowledge(answer.basis.choice_level)
-        ),
-        Reason::Holdout => format!(
-            "The recipient is in the holdout: variant {variant} was drawn uniformly, and the time is the first one allowed"
-        ),
-        Reason::OnlyCandidate => format!("Variant {variant} was the only one eligible"),
-        Reason::NoConsent => format!(
-            "Without consent nothing is recorded: variant {variant} was drawn from everyone's allocation"
-        ),
-        Reason::Fallback => format!(
-            "Variant {variant} was drawn and not recorded: either the recipient's record cannot be read, or the store takes no changes at present"
-        ),
-        Reason::RecipientLimit => format!(
-            "As many recipients are kept as the tenant may have: variant {variant} was drawn as for somebody unknown, and not recorded"
-        ),
-        Reason::Sticky => format!("The recipient was given variant {variant} before and keeps it"),
-        Reason::Shadow { agrees } => format!(
-            "In shadow mode the platform sends variant {variant}; hermod would have chosen {}",
-            if agrees { "the same" } else { "otherwise" }
-        ),
-    };
-    let local = time.zone.local_time(time.at);
-    let clock = format!(
-        "{:02}:{:02} in {}",
-        local.hour.hour,
-        local.minute,
-        time.zone.name()
-    );
-    let when = match (time.transactional, answer.basis.time_level) {
-        (true, _) => "transactional mail is not delayed".to_owned(),
-        (_, None) => format!("it leaves at {clock}"),
-        (_, Some(Level::Recipient)) => {
-            format!("{clock} is when this recipient is most likely to open it")
-        }
-        (_, Some(Level::Everyone)) => {
-            format!("{clock} is everybody's best time: too little is known of this recipient alone")
-        }
-        (_, Some(Level::Chronotype)) => {
-            format!("{clock} is the best time for people with hours like this recipient's")
-        }
-        (_, Some(Level::Segment)) => {
-            format!("{clock} is the best time for people of this segment")
-        }
-        (_, Some(Level::Exploration)) => {
-            format!("{clock} was drawn at random among the allowed hours, to learn")
-        }
-        (_, Some(Level::Default)) => {
-            format!("{clock} follows common waking hours: too little is known yet")
-        }
-    };
-    format!("{which}; {when}.")
-}
-
-fn knowledge(level: ChoiceLevel) -> &'static str {
-    match level {
-        ChoiceLevel::Segment => "what is known of this segment and daypart",
-        ChoiceLevel::Everyone => "what is known of all recipients",
-        ChoiceLevel::Default => "no responses yet",
-    }
-}
-
-fn why_not(reason: DoNotSend) -> String {
-    match reason {
-        DoNotSend::FrequencyCap => {
-            "The recipient has had as many mails as the frequency cap allows before the deadline."
-        }
-        DoNotSend::Suppressed => {
-            "The recipient unsubscribed, complained, bounced for good, or was suppressed by hand."
-        }
-        DoNotSend::NoAllowedTime => {
-            "Quiet hours and blocked dates leave no allowed instant before the deadline."
-        }
-        DoNotSend::CapacityFull => {
-            "Every allowed hour before the deadline is full; raise sender_capacity or move the deadline."
-        }
-    }
-    .to_owned()
 }
 
 fn do_not_send(reason: DoNotSend) -> wire::DoNotSendReason {
