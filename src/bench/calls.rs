@@ -114,8 +114,10 @@ pub struct Row {
 pub struct Compared {
     /// The call.
     pub method: Method,
-    /// One row a server.
+    /// One row a server, of the turns that were finished.
     pub rows: Vec<Row>,
+    /// Why there are not as many turns as were asked for.
+    pub failed: Option<String>,
 }
 
 /// What a client process says before its first call.
@@ -132,8 +134,10 @@ struct Runner {
 
 /// Compares the calls.
 ///
+/// Where calls fail, what was measured before is kept, and the failure with it.
+///
 /// # Errors
-/// A process fails, or calls do.
+/// A server does not start or does not end well.
 pub fn compare(options: &Options, progress: &impl Progress) -> Result<Vec<Compared>, BenchError> {
     let mut runners = SIDES
         .into_iter()
@@ -143,12 +147,13 @@ pub fn compare(options: &Options, progress: &impl Progress) -> Result<Vec<Compar
     for method in &options.methods {
         let steps = 2 * SIDES.len() * options.turns;
         progress.begin(method.title(), steps as u64);
-        for turn in 0..options.turns {
-            play(options, *method, turn, &mut runners, progress)?;
-        }
+        let mut turns = 0..options.turns;
+        let played =
+            turns.try_for_each(|turn| play(options, *method, turn, &mut runners, progress));
         compared.push(Compared {
             method: *method,
             rows: rows(&runners),
+            failed: played.err().map(|error| error.to_string()),
         });
         for runner in &mut runners {
             runner.saturated.clear();
@@ -225,9 +230,13 @@ impl Runner {
             Side::NoopPerCore => ("no-op per core", noop("per-core")),
             Side::NoopMultiThread => ("no-op multi-thread", noop("multi-thread")),
         };
+        let process = Process::start(&options.program, name, &arguments)?;
+        if side == Side::Hermod {
+            process.settle()?;
+        }
         Ok(Self {
             side,
-            process: Process::start(&options.program, name, &arguments)?,
+            process,
             saturated: Vec::new(),
             quiet: Vec::new(),
         })

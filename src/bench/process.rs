@@ -16,6 +16,11 @@ const ANSWERING: &str = crate::ops::cores::THREAD_NAME;
 /// Bytes of a page as proc(5) counts resident ones.
 const PAGE_BYTES: u64 = 4_096;
 
+/// Share of a core below which a server has settled, how long each look at it lasts, and how many there are at most.
+const SETTLED_SHARE: f64 = 0.1;
+const SETTLING_PAUSE: Duration = Duration::from_millis(500);
+const SETTLING_LOOKS_MAX: usize = 120;
+
 /// A running server.
 pub struct Process {
     child: Child,
@@ -85,6 +90,22 @@ impl Process {
     /// It has ended, or there is no `/proc`.
     pub fn usage(&self) -> Result<Usage, BenchError> {
         usage_of(&self.child.id().to_string())
+    }
+
+    /// Waits, for a minute at most, until it has little to do: what a start leaves to be done is not part of what a call costs.
+    ///
+    /// # Errors
+    /// It has ended, or there is no `/proc`.
+    pub fn settle(&self) -> Result<(), BenchError> {
+        for _ in 0..SETTLING_LOOKS_MAX {
+            let before = self.usage()?;
+            std::thread::sleep(SETTLING_PAUSE);
+            let used_us = self.usage()?.cpu_us - before.cpu_us;
+            if used_us < SETTLED_SHARE * SETTLING_PAUSE.as_secs_f64() * 1e6 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Ends it in order and waits for it.

@@ -74,7 +74,17 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         seed: args.world.seed,
     };
     let compared = compare(&options, &bar).map_err(failure)?;
-    args.output.show(&compared, &text(&compared))
+    let shown = args.output.show(&compared, &text(&compared))?;
+    let failed = compared.iter().filter_map(|compared| {
+        let error = compared.failed.as_ref()?;
+        Some(format!("{}: {error}", compared.method.title()))
+    });
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() {
+        Ok(shown)
+    } else {
+        Err(CliError::Failure(failed.join("\n")))
+    }
 }
 
 fn text(compared: &[Compared]) -> String {
