@@ -129,7 +129,11 @@ pub const METRICS: &[MetricDescription] = &[
         &[],
         "Passes that folded the journal into the records.",
     ),
-    gauge("hermod_store_keys", &[], "Records in the store."),
+    gauge(
+        "hermod_store_keys",
+        &[],
+        "Records in the store, about: one that was written again counts once more until it is merged.",
+    ),
     gauge("hermod_store_bytes", &[], "Bytes of the store on disk."),
     gauge(
         "hermod_store_unfolded_bytes",
