@@ -12,8 +12,8 @@ use super::index::Index;
 use super::run::{Footer, LENGTH_BYTES, Run, io, path_of};
 use crate::store::{StoreError, Version};
 
-/// Bytes of a block before it is compressed: large enough to compress, small enough to be read for one record. Twice as much made files a twentieth
-/// smaller and a record that is not in memory nearly twice as dear.
+/// Bytes of a block before it is compressed: large enough to compress, small enough to be read for one record, of which it
+/// holds about ten.
 const BLOCK_BYTES: usize = 4 * 1024;
 const BUFFER_BYTES: usize = 1024 * 1024;
 
