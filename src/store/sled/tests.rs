@@ -370,6 +370,30 @@ fn after_an_opening_values_are_read_into_memory_as_far_as_there_is_room() {
 }
 
 #[test]
+fn warming_remembers_no_older_value_where_the_younger_one_does_not_read() {
+    let directory = TempDir::new().unwrap();
+    let options = SledOptions {
+        warm_prefix: b"k".to_vec(),
+        records_bytes: 1024 * 1024,
+        ..unfolded(&directory)
+    };
+    let engine = open(&options);
+    for value in ["old", "new"] {
+        commit(&engine, Partition(1), vec![put("k1", value, None)]).unwrap();
+        folder::pass(&engine.shared).unwrap();
+    }
+    engine.close().wait().unwrap();
+    let younger = run_files(&options).pop().unwrap();
+    let mut bytes = std::fs::read(&younger).unwrap();
+    bytes[12] ^= 4;
+    std::fs::write(&younger, bytes).unwrap();
+    let engine = open(&options);
+    warming::run(&engine.shared);
+    let read = engine.read(Partition(1), b"k1").wait();
+    assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
+}
+
+#[test]
 fn files_of_runs_that_nobody_names_are_removed_and_named_ones_are_missed() {
     let directory = TempDir::new().unwrap();
     let options = unfolded(&directory);

@@ -1,6 +1,7 @@
 //! Warming: after an opening, values that are asked for often are read into memory, as far as there is room, so that a restart is not felt for long.
 //!
-//! Invariant: what is remembered is what a read would have found; whatever changes meanwhile is not overwritten.
+//! Invariant: what is remembered is what a read would have found; whatever changes meanwhile is not overwritten. A partition in which something
+//! does not read is left cold from there on: behind a damaged stretch of a young run the values of older ones show.
 
 use std::ops::Bound;
 
@@ -32,7 +33,7 @@ fn warm(shared: &Shared, partition: u16) -> Result<(), StoreError> {
         let dropped = shared.overlay(partition)?.dropped;
         let list = shared.runs.list()?;
         let rows = values(&list, partition, from.as_ref().map(Vec::as_slice));
-        let page: Vec<_> = rows.take(PAGE).filter_map(Result::ok).collect();
+        let page: Vec<_> = rows.take(PAGE).map_while(Result::ok).collect();
         let mut overlay = shared.overlay(partition)?;
         for (key, stored) in &page {
             let has_room = overlay.clean.has_room(key, stored);
