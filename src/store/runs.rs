@@ -165,20 +165,10 @@ pub(super) fn keys_under(
     partition: u16,
     prefix: &[u8],
 ) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<> {
-    let mut rows = within(list, partition, std::ops::Bound::Included(prefix));
-    let full_prefix = full_key(partition, prefix);
-    std::iter::from_fn(move || {
-        loop {
-            match rows.advance() {
-                Ok(true) if rows.key().starts_with(&full_prefix) => {}
-                Ok(_) => return None,
-                Err(error) => return Some(Err(error)),
-            }
-            if rows.value().is_some() {
-                return Some(Ok(rows.key().get(2..).unwrap_or_default().to_vec()));
-            }
-        }
-    })
+    let prefix = prefix.to_vec();
+    let rows = values(list, partition, std::ops::Bound::Included(&prefix));
+    rows.map(|row| row.map(|(key, _)| key))
+        .take_while(move |key| key.as_ref().map_or(true, |key| key.starts_with(&prefix)))
 }
 
 fn within(list: &List, partition: u16, from: std::ops::Bound<&[u8]>) -> Merged {

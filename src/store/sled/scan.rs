@@ -4,6 +4,7 @@
 //! afterwards. The partition is not held while the disk is read, which every decision of it would wait for.
 
 use std::cmp::Ordering;
+use std::iter::Peekable;
 
 use super::overlay::Overlay;
 use super::shared::Shared;
@@ -52,33 +53,56 @@ fn merged(
     request: &Scan,
     changed: ChangedRows,
 ) -> Result<Rows, StoreError> {
-    let mut changed = changed.into_iter().peekable();
-    let mut kept = values(list, partition.0, lower_bound(request))
-        .take_while(|row| {
-            row.as_ref()
-                .map_or(true, |(key, _)| key.starts_with(&request.prefix))
-        })
-        .peekable();
-    let mut rows = Rows::new();
-    while rows.len() < limit(request) {
-        let order = match (changed.peek(), kept.peek()) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) | (Some(_), Some(Err(_))) => Ordering::Greater,
-            (Some((changed, _)), Some(Ok((kept, _)))) => changed.as_ref().cmp(kept.as_slice()),
-        };
-        if order == Ordering::Greater {
-            rows.extend(kept.next().transpose()?);
-            continue;
+    let kept = values(list, partition.0, lower_bound(request)).take_while(|row| {
+        row.as_ref()
+            .map_or(true, |(key, _)| key.starts_with(&request.prefix))
+    });
+    Overlaid::new(changed.into_iter(), kept)
+        .take(limit(request))
+        .collect()
+}
+
+/// Changed values over those of runs, both ascending: each living key once.
+pub(super) struct Overlaid<C: Iterator, K: Iterator> {
+    changed: Peekable<C>,
+    kept: Peekable<K>,
+}
+
+// === impl Overlaid ===
+
+impl<C: Iterator, K: Iterator> Overlaid<C, K> {
+    pub(super) fn new(changed: C, kept: K) -> Self {
+        Self {
+            changed: changed.peekable(),
+            kept: kept.peekable(),
         }
-        if order == Ordering::Equal {
-            kept.next();
-        }
-        rows.extend(
-            changed
-                .next()
-                .and_then(|(key, stored)| Some((key.to_vec(), stored?))),
-        );
     }
-    Ok(rows)
+}
+
+impl<C, K> Iterator for Overlaid<C, K>
+where
+    C: Iterator<Item = (Bytes, Option<Stored>)>,
+    K: Iterator<Item = Result<(Vec<u8>, Stored), StoreError>>,
+{
+    type Item = Result<(Vec<u8>, Stored), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let order = match (self.changed.peek(), self.kept.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) | (Some(_), Some(Err(_))) => Ordering::Greater,
+                (Some((changed, _)), Some(Ok((kept, _)))) => changed.as_ref().cmp(kept.as_slice()),
+            };
+            if order == Ordering::Greater {
+                return self.kept.next();
+            }
+            if order == Ordering::Equal {
+                self.kept.next();
+            }
+            if let Some((key, Some(stored))) = self.changed.next() {
+                return Some(Ok((key.to_vec(), stored)));
+            }
+        }
+    }
 }

@@ -3,10 +3,7 @@
 //! Invariant: each key of the moment is given once, from the copied overlays or else from the runs. Commits wait only while the overlays are copied,
 //! which a folding pass has emptied just before. Runs that are merged away meanwhile are read all the same.
 
-use std::cmp::Ordering as Order;
 use std::collections::BTreeMap;
-use std::collections::btree_map;
-use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +11,7 @@ use std::time::Instant;
 
 use super::folder;
 use super::overlay::Dirty;
+use super::scan::Overlaid;
 use super::shared::Shared;
 use crate::store::runs::{List, values};
 use crate::store::{
@@ -30,17 +28,16 @@ struct Frozen {
     changed: BTreeMap<Bytes, Dirty>,
 }
 
-type InRuns = Box<dyn Iterator<Item = Result<(Vec<u8>, Stored), StoreError>> + Send>;
+type OfPartition = Box<dyn Iterator<Item = Result<(Vec<u8>, Stored), StoreError>> + Send>;
 
 /// The reader of a snapshot.
 struct FrozenRows {
     shared: Arc<Shared>,
     runs: List,
-    partitions: std::vec::IntoIter<Frozen>,
-    /// The partition being read, and how far.
-    partition: u16,
-    changed: Peekable<btree_map::IntoIter<Bytes, Dirty>>,
-    in_runs: Option<Peekable<InRuns>>,
+    /// Those still to be read, with their numbers.
+    partitions: std::iter::Zip<std::ops::RangeFrom<u16>, std::vec::IntoIter<Frozen>>,
+    /// The partition being read.
+    current: Option<(Partition, OfPartition)>,
     /// Told when it is dropped.
     is_being_read: Arc<AtomicBool>,
 }
@@ -66,10 +63,8 @@ pub(super) fn take(shared: &Arc<Shared>) -> Result<Snapshot, StoreError> {
         rows: Box::new(FrozenRows {
             shared: Arc::clone(shared),
             runs,
-            partitions: frozen.into_iter(),
-            partition: 0,
-            changed: BTreeMap::new().into_iter().peekable(),
-            in_runs: None,
+            partitions: (0..).zip(frozen),
+            current: None,
             is_being_read,
         }),
     })
@@ -92,50 +87,25 @@ impl FrozenRows {
     /// The next row of the partition being read, or of those behind it; nothing at the end.
     fn next_row(&mut self) -> Result<Option<SnapshotRow>, StoreError> {
         loop {
-            let Some(in_runs) = self.in_runs.as_mut() else {
-                if !self.begin_partition() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let order = match (self.changed.peek(), in_runs.peek()) {
-                (None, None) => {
-                    self.in_runs = None;
-                    self.partition += 1;
-                    continue;
-                }
-                (Some(_), None) => Order::Less,
-                (None, Some(_)) | (Some(_), Some(Err(_))) => Order::Greater,
-                (Some((changed, _)), Some(Ok((kept, _)))) => changed.as_ref().cmp(kept.as_slice()),
-            };
-            if order == Order::Equal {
-                in_runs.next();
-            }
-            let row = if order == Order::Greater {
-                let kept = in_runs.next().transpose()?;
-                kept.map(|(key, stored)| (Bytes::from(key), stored))
-            } else {
-                let changed = self.changed.next();
-                changed.and_then(|(key, dirty)| Some((key, dirty.stored()?)))
-            };
-            if let Some((key, stored)) = row {
+            if let Some((partition, rows)) = &mut self.current
+                && let Some(row) = rows.next()
+            {
+                let (key, stored) = row?;
                 return Ok(Some(SnapshotRow {
-                    partition: Partition(self.partition),
-                    key,
+                    partition: *partition,
+                    key: Bytes::from(key),
                     stored,
                 }));
             }
+            let Some((partition, frozen)) = self.partitions.next() else {
+                return Ok(None);
+            };
+            let changed = frozen.changed.into_iter();
+            let changed = changed.map(|(key, dirty)| (key, dirty.stored()));
+            let kept = values(&self.runs, partition, Bound::Unbounded);
+            let rows: OfPartition = Box::new(Overlaid::new(changed, kept));
+            self.current = Some((Partition(partition), rows));
         }
-    }
-
-    fn begin_partition(&mut self) -> bool {
-        let Some(frozen) = self.partitions.next() else {
-            return false;
-        };
-        self.changed = frozen.changed.into_iter().peekable();
-        let in_runs: InRuns = Box::new(values(&self.runs, self.partition, Bound::Unbounded));
-        self.in_runs = Some(in_runs.peekable());
-        true
     }
 }
 
