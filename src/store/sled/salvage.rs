@@ -148,7 +148,9 @@ fn of_runs(
     loop {
         match rows.advance() {
             Ok(false) => return Ok(()),
-            Err(error) => lost.push(error.to_string()),
+            Err(error) => lost.push(format!(
+                "{error}; of the records there, older values may have been taken"
+            )),
             Ok(true) => {
                 let (Some((partition, key)), Some(value)) = (runs::split(rows.key()), rows.value())
                 else {
