@@ -28,6 +28,8 @@ const BEGIN: &str = "2026-03-02T09:00:00Z";
 const DAYS: i64 = 9;
 /// Experiments of each tenant: those of the player, one with a capacity and one in shadow mode.
 const EXPERIMENTS: [&str; 4] = ["mail-0", "mail-1", "throttled", "shadowed"];
+/// Somebody of whom nothing is known.
+pub const STRANGER: &str = "a-stranger";
 const TENANTS: [&str; 2] = ["default", "globex"];
 
 /// What a server answers to one question.
@@ -262,7 +264,8 @@ async fn look(app: &App, (name, tenant): (&str, TenantId), seen: &mut Seen) {
         size: 1_000,
     };
     note("alerts".to_owned(), text(Ok(app.alerts(&request))));
-    for person in (0..62).map(|number| format!("person-{number}")) {
+    let people = (0..62).map(|number| format!("person-{number}"));
+    for person in people.chain([STRANGER.to_owned()]) {
         let read = app.recipient(tenant, &person).await;
         note(
             format!("{person} record"),

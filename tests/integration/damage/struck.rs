@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hermod::app::Kind;
+use hermod::app::{AppError, Kind};
 
-use super::lived_in::{Seen, copy, live, seen};
+use super::lived_in::{STRANGER, Seen, copy, live, seen};
 use super::moved::{hermod, said, utf8};
 
 const STRIKES: usize = 64;
@@ -84,10 +84,25 @@ fn told(was: &Seen, is: &Seen, is_named: bool, place: &str) -> usize {
             Some(Err(error)) if error.kind == Kind::DataLoss => told += 1,
             // Somebody whose record cannot be read is decided about as a stranger, and the answer says so.
             Some(Ok(text)) if what.ends_with("decision") && text.contains("Fallback") => told += 1,
+            // Where strangers are refused, so is whoever has to be taken for one.
+            Some(Err(error)) if is_taken_for_stranger(is, what, error) => told += 1,
             now => panic!("{place}: {what}\nwas {before:?}\nis  {now:?}"),
         }
     }
     told
+}
+
+/// Whether an error is what a stranger is told as well, to a question about somebody whose record cannot be read.
+fn is_taken_for_stranger(is: &Seen, what: &str, error: &AppError) -> bool {
+    let mut words = what.split(' ');
+    let (Some(tenant), Some(person), Some("decision")) = (words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let record = is.get(&format!("{tenant} {person} record"));
+    let stranger = is.get(&format!("{tenant} {STRANGER} decision"));
+    matches!(record, Some(Err(lost)) if lost.kind == Kind::DataLoss)
+        && matches!(stranger, Some(Err(same)) if same == error)
 }
 
 /// The command as an operator runs it: nothing of a panic in what it says.
