@@ -377,13 +377,12 @@ impl TenantHours {
             ..Parameters::default()
         };
         let everyone = EveryoneCurve::learned(&sums);
-        Some(SendTimeModel {
-            kinds: chronotypes.on(&everyone),
+        Some(SendTimeModel::new(
             everyone,
-            freshness: interest.curve(),
+            interest.curve(),
             parameters,
             chronotypes,
-        })
+        ))
     }
 }
 

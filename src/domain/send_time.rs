@@ -19,6 +19,7 @@ mod fading;
 pub mod individuality;
 mod personal;
 mod portrait;
+mod remembered;
 mod search;
 mod zones;
 
@@ -31,6 +32,7 @@ pub use portrait::Portrait;
 pub use zones::{ZONES_MAX, ZoneGuess, ZoneTally};
 
 use personal::Rates;
+use remembered::Remembered;
 use search::{TAIL_HOURS, Valuation, ValueCurve, jittered};
 
 /// How far one recipient's record may move the answer.
@@ -209,11 +211,30 @@ pub struct SendTimeModel {
     pub chronotypes: Chronotypes,
     /// The same on top of everybody's curve.
     pub kinds: Kinds,
+    #[serde(skip)]
+    remembered: Remembered,
 }
 
 // === impl SendTimeModel ===
 
 impl SendTimeModel {
+    /// The model of what was learned.
+    pub fn new(
+        everyone: EveryoneCurve,
+        freshness: FreshnessCurve,
+        parameters: Parameters,
+        chronotypes: Chronotypes,
+    ) -> SendTimeModel {
+        SendTimeModel {
+            kinds: chronotypes.on(&everyone),
+            everyone,
+            freshness,
+            parameters,
+            chronotypes,
+            remembered: Remembered::default(),
+        }
+    }
+
     /// The best allowed instant for a recipient as of the window's start; fails only if nothing is allowed.
     pub fn predict(
         &self,
@@ -234,6 +255,7 @@ impl SendTimeModel {
             by_week: &rates.by_week,
             freshness: &self.freshness,
             goal: request.goal,
+            shared: (!level.rests_on_profile()).then_some(&self.remembered),
         };
         let curve = ValueCurve::over(window, &clock, valuation);
         let best_at = curve.best(window, &clock).ok_or(no_time)?;

@@ -238,6 +238,11 @@ impl SendWindow {
             && !self.is_full(at)
     }
 
+    /// Whether nothing but quiet hours forbids a time between its ends, so that every day allows the same hours.
+    pub fn is_alike_every_day(&self) -> bool {
+        self.blocked_days.is_empty() && self.full_hours.is_empty()
+    }
+
     fn is_full(&self, at: Timestamp) -> bool {
         !self.full_hours.is_empty()
             && self

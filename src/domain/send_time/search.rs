@@ -4,6 +4,7 @@
 //! What makes an hour good is left to `personal`; what the answer says about itself to the parent.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +13,7 @@ use crate::domain::civil::LocalClock;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::send_window::{GRID_SECONDS, SendWindow};
 
+use super::remembered::{Remembered, Span};
 use super::{Goal, HourCandidate};
 
 /// Step of the open probability, which is smooth; activity jumps at midnight and is computed on every candidate.
@@ -27,7 +29,7 @@ const WEEK_MINUTES: u16 = 7 * 24 * 60;
 pub(super) struct ValueCurve {
     step_seconds: i64,
     first_step: i64,
-    values: Vec<f64>,
+    values: Arc<[f64]>,
 }
 
 /// The rates of the week with the functional that turns them into a value.
@@ -36,6 +38,8 @@ pub(super) struct Valuation<'a> {
     pub by_week: &'a [f64; 168],
     pub freshness: &'a FreshnessCurve,
     pub goal: Goal,
+    /// Where the curve is looked for first, and kept, when others have the same rates.
+    pub shared: Option<&'a Remembered>,
 }
 
 /// Where a step lies: its length and how far into it the local time is read, seconds.
@@ -61,23 +65,34 @@ impl ValueCurve {
             step_seconds,
             ahead_seconds,
         };
-        let values = match valuation.goal {
+        let values = || match valuation.goal {
             Goal::OpenProbability => {
                 let tail = TAIL_HOURS * 3_600 / STEP_SECONDS;
-                let rate = |minute| rate_at_minute(valuation.by_week, minute);
                 let rates = along(
                     first_step..last_step + 1 + tail,
                     grid(step_seconds / 2),
                     clock,
-                    rate,
+                    |minute| rate_at_minute(valuation.by_week, minute),
                 );
                 waiting_values(&rates, count, valuation.freshness)
             }
             Goal::Activity => {
                 let shares = shares_within_an_hour(valuation.by_week);
                 let share = |minute| share_at_minute(&shares, minute);
-                along(first_step..last_step + 1, grid(0), clock, share)
+                along(first_step..last_step + 1, grid(0), clock, share).into()
             }
+        };
+        // Where the clock runs evenly, the values depend on where in the week the window starts and on how long it is, and on nothing else of it.
+        let first_at = Timestamp::from_second(first_step * step_seconds);
+        let values = match (valuation.shared, first_at) {
+            (Some(shared), Ok(first_at)) if clock.is_even() => {
+                let span = Span {
+                    first_minute: clock.minute_of_week(first_at),
+                    count,
+                };
+                shared.values(&valuation, span, values)
+            }
+            _ => values(),
         };
         ValueCurve {
             step_seconds,
@@ -111,14 +126,13 @@ impl ValueCurve {
             best.map_or(f64::NEG_INFINITY, |(_, least)| least)
         };
         let mut least = consider(window.earliest_at, self.at(window.earliest_at));
-        let deadline = window.deadline_at.as_second();
-        for step in self.first_step..=deadline.div_euclid(self.step_seconds) {
-            let start = step * self.step_seconds;
-            let (from, to) = self.around(start);
+        // The last node lies beyond the deadline.
+        for (step, ends) in (self.first_step..).zip(self.values.windows(2)) {
             // Between two nodes the curve lies under the higher one.
-            if from.max(to) <= least {
+            if ends.iter().all(|value| *value <= least) {
                 continue;
             }
+            let start = step * self.step_seconds;
             for second in (start..start + self.step_seconds).step_by(GRID_SECONDS as usize) {
                 if let Ok(at) = Timestamp::from_second(second) {
                     least = consider(at, self.at(at));
@@ -157,8 +171,12 @@ fn hour_starts<'a>(
     clock: &'a LocalClock,
 ) -> impl Iterator<Item = Timestamp> + 'a {
     let first = clock.hour_start(window.earliest_at);
+    let is_even = clock.is_even();
     let next = move |start_at: &Timestamp| {
-        let end_at = start_at.checked_add(SignedDuration::from_hours(1)).ok()?;
+        let end_at = Timestamp::from_second(start_at.as_second() + 3_600).ok()?;
+        if is_even {
+            return Some(end_at);
+        }
         // After a half-hour change of offset the next hour starts half an hour sooner.
         let aligned = clock.hour_start(end_at);
         Some(if aligned > *start_at { aligned } else { end_at })
@@ -174,53 +192,66 @@ fn allowed_within<'a>(
 ) -> impl Iterator<Item = Timestamp> + 'a {
     (0..3_600i64)
         .step_by(GRID_SECONDS as usize)
-        .filter_map(move |second| start_at.checked_add(SignedDuration::from_secs(second)).ok())
+        .filter_map(move |second| Timestamp::from_second(start_at.as_second() + second).ok())
         .filter(|&at| window.allows(at, clock))
 }
 
 /// The hours of a window in which some candidate is allowed, for drawing one of them.
-#[derive(Clone, Copy)]
 pub(super) struct AllowedHours<'a> {
     window: &'a SendWindow,
     clock: &'a LocalClock,
-    count: usize,
+    /// Their starts, ascending.
+    starts: Vec<Timestamp>,
 }
 
 impl<'a> AllowedHours<'a> {
     pub fn of(window: &'a SendWindow, clock: &'a LocalClock) -> Self {
-        let some = |start_at: &Timestamp| allowed_within(*start_at, window, clock).next().is_some();
+        let is_allowed = |start_at: Timestamp| {
+            let first = allowed_within(start_at, window, clock).next();
+            first.is_some()
+        };
+        // Where only quiet hours forbid anything, an hour that lies wholly in the window is allowed or not by its hour of the day.
+        let is_daily = window.is_alike_every_day() && clock.is_even();
+        let whole = |start_at: Timestamp| {
+            start_at >= window.earliest_at
+                && start_at.as_second() + 3_600 <= window.deadline_at.as_second()
+        };
+        let mut by_hour: [Option<bool>; 24] = [None; 24];
+        let starts = hour_starts(window, clock)
+            .filter(|start_at| {
+                let hour = usize::from(clock.minute_of_day(*start_at) / 60);
+                match by_hour.get_mut(hour) {
+                    Some(known) if is_daily && whole(*start_at) => {
+                        *known.get_or_insert_with(|| is_allowed(*start_at))
+                    }
+                    _ => is_allowed(*start_at),
+                }
+            })
+            .collect();
         Self {
             window,
             clock,
-            count: hour_starts(window, clock).filter(some).count(),
+            starts,
         }
     }
 
-    fn starts(self) -> impl Iterator<Item = Timestamp> + 'a {
-        let Self { window, clock, .. } = self;
-        hour_starts(window, clock)
-            .filter(move |start_at| allowed_within(*start_at, window, clock).next().is_some())
-    }
-
     /// A uniform hour by one draw and a uniform candidate within it by another.
-    pub fn drawn(self, hour: u64, within: u64) -> Option<Timestamp> {
-        let start_at = self.starts().nth(below(hour, self.count))?;
+    pub fn drawn(&self, hour: u64, within: u64) -> Option<Timestamp> {
+        let start_at = *self.starts.get(below(hour, self.starts.len()))?;
         let candidates = || allowed_within(start_at, self.window, self.clock);
         candidates().nth(below(within, candidates().count()))
     }
 
     /// The probability with which a uniform hour is the one of this instant.
-    pub fn probability(self, at: Timestamp) -> f64 {
-        let hour = self.clock.hour_start(at);
-        if self.starts().any(|start_at| start_at == hour) {
-            1.0 / self.count as f64
-        } else {
-            0.0
+    pub fn probability(&self, at: Timestamp) -> f64 {
+        match self.starts.binary_search(&self.clock.hour_start(at)) {
+            Ok(_) => 1.0 / self.starts.len() as f64,
+            Err(_) => 0.0,
         }
     }
 
     /// Whether two instants lie in one hour.
-    pub fn is_same(self, one: Timestamp, other: Timestamp) -> bool {
+    pub fn is_same(&self, one: Timestamp, other: Timestamp) -> bool {
         self.clock.hour_start(one) == self.clock.hour_start(other)
     }
 }
@@ -236,9 +267,16 @@ fn along(steps: Range<i64>, grid: Grid, clock: &LocalClock, read: impl Fn(u16) -
     if let (true, Ok(first), Ok(_)) = (clock.is_even(), at(steps.start), at(steps.end)) {
         // Steps are whole minutes: where no offset changes the minute need not be reckoned anew for each.
         let ahead = (grid.step_seconds / 60) as u16;
-        let next = |minute: &u16| Some((minute + ahead) % WEEK_MINUTES);
-        let minutes = std::iter::successors(Some(clock.minute_of_week(first)), next);
-        return steps.zip(minutes).map(|(_, minute)| read(minute)).collect();
+        let mut minute = clock.minute_of_week(first);
+        let mut values = Vec::with_capacity(usize::try_from(steps.end - steps.start).unwrap_or(0));
+        for _ in steps {
+            values.push(read(minute));
+            minute += ahead;
+            if minute >= WEEK_MINUTES {
+                minute -= WEEK_MINUTES;
+            }
+        }
+        return values;
     }
     steps
         .map(|step| at(step).map_or(0.0, |at| read(clock.minute_of_week(at))))
@@ -279,7 +317,7 @@ fn share_at_minute(shares: &WeekBins, minute_of_week: u16) -> f64 {
 ///
 /// Each exponential of `phi` runs backwards on its own, exact for rates constant within a step:
 /// `I_j(s) = w_j (1 - e^{-h/tau_j}) r(s) + e^{-h/tau_j} I_j(s + h)`.
-fn waiting_values(rates: &[f64], count: usize, freshness: &FreshnessCurve) -> Vec<f64> {
+fn waiting_values(rates: &[f64], count: usize, freshness: &FreshnessCurve) -> Arc<[f64]> {
     let terms = freshness
         .components()
         .map(|(w, tau)| (w, (-STEP_HOURS / tau).exp()));
@@ -294,7 +332,7 @@ fn waiting_values(rates: &[f64], count: usize, freshness: &FreshnessCurve) -> Ve
             *value = sums.iter().sum();
         }
     }
-    values
+    values.into()
 }
 
 /// Moves an instant by a hashed offset of at most ten minutes; the other way round, or not at all, if that is not allowed.

@@ -161,6 +161,7 @@ fn the_value_is_the_integral_it_claims_to_be() {
         by_week: &rates.by_week,
         freshness: &model.freshness,
         goal,
+        shared: None,
     };
     let curve = ValueCurve::over(&window, &clock, valuation);
     for start in [7i64, 26, 61, 100] {

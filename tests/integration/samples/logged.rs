@@ -161,11 +161,10 @@ pub fn model() -> SendTimeModel {
         kappa: Some(32.0),
         segments: Vec::new(),
     };
-    SendTimeModel {
-        kinds: chronotypes.on(&everyone),
+    SendTimeModel::new(
         everyone,
-        freshness: FreshnessCurve::new(3, [0.25, 0.25, 0.5], [2.0, 10.0, 40.0]).unwrap(),
-        parameters: Parameters {
+        FreshnessCurve::new(3, [0.25, 0.25, 0.5], [2.0, 10.0, 40.0]).unwrap(),
+        Parameters {
             kappa: 12.0,
             smoothing_sd_hours: 1.5,
             weekday_kappa: 30.0,
@@ -173,7 +172,7 @@ pub fn model() -> SendTimeModel {
             everyone_observations_min: 50.0,
         },
         chronotypes,
-    }
+    )
 }
 
 pub fn tally() -> ShadowTally {
