@@ -16,8 +16,11 @@ pub enum MaintenanceStep {
     Fold,
     /// Deletes logged decisions that are past the retention.
     PruneDecisionLog,
-    /// Watches over experiments: guardrails, probation, the stopping rule, the check of shares.
-    Oversee,
+    /// Tests the guardrails of experiments, besides the test at each event that moves them.
+    Guard,
+    /// Judges the results of experiments: probation, the stopping rule, the check of shares. It integrates over all variants, which takes
+    /// milliseconds an experiment, and nobody waits for it.
+    Judge,
     /// Sees whether many answers were given as for somebody unknown.
     CheckFallbacks,
     /// Fits chronotypes to a sample of the recipients.
@@ -49,10 +52,11 @@ pub(super) struct Schedule {
 
 impl MaintenanceStep {
     /// All steps, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fold,
         Self::PruneDecisionLog,
-        Self::Oversee,
+        Self::Guard,
+        Self::Judge,
         Self::CheckFallbacks,
         Self::Chronotypes,
         Self::JudgeDrift,
@@ -65,7 +69,8 @@ impl MaintenanceStep {
         match self {
             Self::Fold => "fold",
             Self::PruneDecisionLog => "prune_decision_log",
-            Self::Oversee => "oversee",
+            Self::Guard => "guard",
+            Self::Judge => "judge",
             Self::CheckFallbacks => "check_fallbacks",
             Self::Chronotypes => "chronotypes",
             Self::JudgeDrift => "judge_drift",
@@ -79,10 +84,9 @@ impl MaintenanceStep {
         match self {
             Self::Fold => 0,
             Self::PruneDecisionLog => 10_000,
-            Self::Oversee | Self::Clean => 5_000,
-            Self::CheckFallbacks => 60_000,
+            Self::Guard | Self::Clean => 5_000,
+            Self::Judge | Self::CheckFallbacks | Self::JudgeDrift | Self::ExpireBackups => 60_000,
             Self::Chronotypes => 24 * 3_600_000,
-            Self::JudgeDrift | Self::ExpireBackups => 60_000,
         }
     }
 }
@@ -128,7 +132,8 @@ impl App {
         match step {
             MaintenanceStep::Fold => self.fold().await.map(|_| ()),
             MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
-            MaintenanceStep::Oversee => self.oversee().await,
+            MaintenanceStep::Guard => self.guard_all().await,
+            MaintenanceStep::Judge => self.judge_all().await,
             MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
             MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
             MaintenanceStep::JudgeDrift => self.judge_drift().await.map(|_| ()),

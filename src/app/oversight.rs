@@ -17,7 +17,7 @@ use crate::domain::sample_ratio;
 use crate::store::records::{self, key};
 use crate::store::{Batch, Change, Outcome};
 
-use super::registry::Live;
+use super::registry::{Check, Live};
 use super::{App, AppError, HOME, Results, SAFE_RELATIVE_LOSS};
 
 mod texts;
@@ -50,18 +50,24 @@ impl App {
         }
     }
 
-    /// Checks every experiment that changed since it was last checked.
+    /// Checks every experiment that changed since it was last checked: the harm of its variants, then its results.
     pub async fn oversee(&self) -> Result<(), AppError> {
+        self.guard_all().await?;
+        self.judge_all().await
+    }
+
+    /// Tests the guardrails of every experiment that changed since they were last tested.
+    pub(super) async fn guard_all(&self) -> Result<(), AppError> {
         let mut failed = None;
         for live in self.registry.lives() {
-            if live.begin_check() {
-                failed = self.oversee_one(&live).await.err().or(failed);
+            if live.begin_check(Check::Harm) {
+                failed = self.guard_each(&live).await.err().or(failed);
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    async fn oversee_one(&self, live: &Arc<Live>) -> Result<(), AppError> {
+    async fn guard_each(&self, live: &Arc<Live>) -> Result<(), AppError> {
         let experiment = live.experiment();
         if !is_watched(&experiment) {
             return Ok(());
@@ -70,6 +76,26 @@ impl App {
         for variant in experiment.live_variants() {
             self.guard(live, variant, &lateness).await?;
         }
+        Ok(())
+    }
+
+    /// Judges the results of every experiment that changed since they were last judged: probation, the stopping rule, the check of shares.
+    pub(super) async fn judge_all(&self) -> Result<(), AppError> {
+        let mut failed = None;
+        for live in self.registry.lives() {
+            if live.begin_check(Check::Whole) {
+                failed = self.judge(&live).await.err().or(failed);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn judge(&self, live: &Arc<Live>) -> Result<(), AppError> {
+        let experiment = live.experiment();
+        if !is_watched(&experiment) {
+            return Ok(());
+        }
+        let lateness = self.lateness(live);
         let results = self.results_in(live.tenant, &experiment.id, Detail::Standing)?;
         for variant in experiment.variants_on_probation() {
             self.consider_probation(live, &results, &lateness, variant)

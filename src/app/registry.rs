@@ -44,9 +44,19 @@ pub struct Live {
     dirty: AtomicBool,
     version: AtomicU64,
     oversight: Mutex<Oversight>,
-    checked_version: AtomicU64,
+    /// The snapshot last looked at, by what it was looked at for.
+    checked_versions: [AtomicU64; 2],
     /// Bits of how often it is opened over how often the tenant's experiments are.
     opened_over_all: AtomicU64,
+}
+
+/// What an experiment is looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The harm of each variant.
+    Harm,
+    /// Its results as a whole.
+    Whole,
 }
 
 /// All experiments in service.
@@ -97,7 +107,7 @@ impl Live {
             dirty: AtomicBool::new(false),
             version: AtomicU64::new(1),
             oversight: Mutex::default(),
-            checked_version: AtomicU64::new(0),
+            checked_versions: Default::default(),
             opened_over_all: AtomicU64::new(1.0_f64.to_bits()),
         }
     }
@@ -117,10 +127,15 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the snapshot is another one than when this was last asked.
-    pub fn begin_check(&self) -> bool {
+    /// Whether the snapshot is another one than when this was last asked for the same end.
+    pub fn begin_check(&self, check: Check) -> bool {
         let version = self.snapshot.load().version;
-        self.checked_version.swap(version, Ordering::AcqRel) != version
+        let [harm, whole] = &self.checked_versions;
+        let checked = match check {
+            Check::Harm => harm,
+            Check::Whole => whole,
+        };
+        checked.swap(version, Ordering::AcqRel) != version
     }
 
     /// What answers decisions now.
