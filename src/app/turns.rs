@@ -2,10 +2,11 @@
 //!
 //! Invariant: the items of all batches under way are bounded, so that what was taken on is finished in a time that callers wait for; work whose
 //! caller has gone or whose deadline has passed is dropped at its next turn, and costs nothing while it waits for its first.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{App, AppError, Kind};
 
@@ -16,10 +17,15 @@ const ITEMS_PER_CORE: usize = 50_000;
 /// When to come back: much of what is under way is done by then.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+thread_local! {
+    /// Batches that come on one thread are worked on one after the other: together they would take as long, and each of them longer. A call
+    /// stays on the thread of its connection, so turns that all threads shared would be taken by one of them while another has nothing to do.
+    static TURN: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
+
 /// The batches under way.
 #[derive(Debug)]
 pub(super) struct Batches {
-    turns: Semaphore,
     items: AtomicUsize,
     items_max: usize,
 }
@@ -32,19 +38,17 @@ pub struct TakenOn<'a> {
 }
 
 impl Default for Batches {
-    /// One batch at work per core.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::new(cores, cores.saturating_mul(ITEMS_PER_CORE))
+        Self::new(cores.saturating_mul(ITEMS_PER_CORE))
     }
 }
 
 // === impl Batches ===
 
 impl Batches {
-    fn new(turns: usize, items_max: usize) -> Self {
+    fn new(items_max: usize) -> Self {
         Self {
-            turns: Semaphore::new(turns),
             items: AtomicUsize::new(0),
             items_max,
         }
@@ -67,14 +71,6 @@ impl Batches {
         }
         Ok(taken_on)
     }
-
-    async fn turn(&self, items: usize) -> Option<SemaphorePermit<'_>> {
-        if items < ITEMS_PER_TURN {
-            return None;
-        }
-        // Nobody closes the semaphore.
-        self.turns.acquire().await.ok()
-    }
 }
 
 impl Drop for TakenOn<'_> {
@@ -95,9 +91,17 @@ impl App {
     }
 
     /// Waits for the turn of a batch; it lasts until what this answers is dropped. A few items need none.
-    pub async fn turn(&self, items: usize) -> Option<SemaphorePermit<'_>> {
-        self.batches.turn(items).await
+    pub async fn turn(&self, items: usize) -> Option<OwnedSemaphorePermit> {
+        turn(items).await
     }
+}
+
+async fn turn(items: usize) -> Option<OwnedSemaphorePermit> {
+    if items < ITEMS_PER_TURN {
+        return None;
+    }
+    // Nobody closes the semaphore.
+    TURN.with(Arc::clone).acquire_owned().await.ok()
 }
 
 /// Lets others have their turn before every 32nd item; `at` counts from 0.
@@ -120,20 +124,24 @@ mod tests {
     }
 
     #[test]
-    fn batches_come_one_after_the_other_and_small_ones_do_not_wait() {
-        let batches = Batches::new(1, 100);
-        let first = batches.turn(32).now_or_never().unwrap();
+    fn batches_of_a_thread_come_one_after_the_other_and_small_ones_do_not_wait() {
+        let first = turn(32).now_or_never().unwrap();
         assert!(first.is_some());
-        let mut second = Box::pin(batches.turn(32));
+        let mut second = Box::pin(turn(32));
         assert!((&mut second).now_or_never().is_none());
-        assert!(batches.turn(31).now_or_never().unwrap().is_none());
+        assert!(turn(31).now_or_never().unwrap().is_none());
+        let elsewhere = std::thread::spawn(|| turn(32).now_or_never().flatten().is_some());
+        assert!(
+            elsewhere.join().unwrap(),
+            "another thread has its own turns"
+        );
         drop(first);
         assert!(second.now_or_never().unwrap().is_some());
     }
 
     #[test]
     fn items_under_way_are_bounded_and_a_refused_batch_leaves_no_trace() {
-        let batches = Batches::new(1, 100);
+        let batches = Batches::new(100);
         let alone = batches.take_on(1_000).unwrap();
         let refused = batches.take_on(1).unwrap_err();
         assert_eq!(refused.reason, "OVERLOADED");
