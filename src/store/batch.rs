@@ -3,7 +3,6 @@
 //! Invariant: [`resolve`] changes nothing, so a refused batch leaves no trace; its effects are plain values, safe to apply again.
 //! Engines give the lookup and hold their partition still meanwhile.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
@@ -57,6 +56,42 @@ fn check(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), Store
     }
 }
 
+/// The keys that a batch changes, ascending, with their values after it. Most batches have a handful; long ones come in order of keys.
+struct Staged(Vec<(Vec<u8>, Option<Bytes>)>);
+
+// === impl Staged ===
+
+impl Staged {
+    fn with_capacity(changes: usize) -> Self {
+        Self(Vec::with_capacity(changes))
+    }
+
+    /// The place of a key, or where it would be.
+    fn place(&self, key: &[u8]) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if last.as_slice() < key => Err(self.0.len()),
+            _ => self.0.binary_search_by(|(at, _)| at.as_slice().cmp(key)),
+        }
+    }
+
+    /// The value of a key after the changes so far, if one of them was to it.
+    fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
+        let place = self.place(key).ok()?;
+        self.0.get(place).map(|(_, value)| value.as_ref())
+    }
+
+    fn insert(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        match self.place(&key) {
+            Ok(place) => {
+                if let Some((_, before)) = self.0.get_mut(place) {
+                    *before = value;
+                }
+            }
+            Err(place) => self.0.insert(place, (key, value)),
+        }
+    }
+}
+
 /// Works out a batch over the partition that `lookup` reads.
 pub(super) fn resolve(
     partition: Partition,
@@ -64,7 +99,7 @@ pub(super) fn resolve(
     merge: &dyn Merge,
     mut lookup: impl FnMut(&[u8]) -> Result<Option<Stored>, StoreError>,
 ) -> Result<Resolved, StoreError> {
-    let mut staged: BTreeMap<Vec<u8>, Option<Bytes>> = BTreeMap::new();
+    let mut staged = Staged::with_capacity(batch.changes.len());
     for change in batch.changes {
         match change {
             Change::Put {
@@ -85,7 +120,7 @@ pub(super) fn resolve(
             }
             Change::Merge { key, operand } => {
                 let existing = match staged.get(&key) {
-                    Some(value) => value.clone(),
+                    Some(value) => value.cloned(),
                     None => lookup(&key)?.map(|stored| stored.value),
                 };
                 let merged = merge
@@ -115,11 +150,11 @@ fn matches_expected(
 }
 
 fn effects(
-    staged: BTreeMap<Vec<u8>, Option<Bytes>>,
+    staged: Staged,
     mut lookup: impl FnMut(&[u8]) -> Result<Option<Stored>, StoreError>,
 ) -> Result<Resolved, StoreError> {
-    let mut effects = Vec::with_capacity(staged.len());
-    for (key, value) in staged {
+    let mut effects = Vec::with_capacity(staged.0.len());
+    for (key, value) in staged.0 {
         // Removing what is not there must leave no tombstone. What is there but unreadable must be removable.
         if value.is_none() && matches!(lookup(&key), Ok(None)) {
             continue;

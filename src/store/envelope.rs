@@ -8,7 +8,7 @@ use super::StoreError;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 6;
 /// Room that most records need.
-const USUAL_BYTES: usize = 256;
+const USUAL_BYTES: usize = 640;
 
 /// Kinds from here up belong to the engines themselves; records above use the lower ones.
 pub const KIND_ENGINE_FIRST: u8 = 0xF0;

@@ -134,7 +134,8 @@ pub fn planned(tenant: TenantId, until_ms: i64, id: CellId) -> Vec<u8> {
 
 /// What lies before every planned trial that counts from this instant on, and behind every earlier one.
 pub fn planned_from(until_ms: i64) -> Vec<u8> {
-    let mut key = PLANNED.to_vec();
+    let mut key = Vec::with_capacity(40);
+    key.extend_from_slice(PLANNED);
     key.extend_from_slice(&(until_ms as u64 ^ 1 << 63).to_be_bytes());
     key
 }

@@ -1,7 +1,7 @@
 //! Values of one partition as they are among the records, so that what is asked for often is not looked for on disk.
 //!
-//! Invariant: a value here is the one on disk. What changes leaves at once, and comes back when the change has been folded. Bounded: of two
-//! generations the older is forgotten as a whole when the younger has filled its half, and what was read in between moves to the younger.
+//! Invariant: a value here is the one on disk, or the one before a change that the overlay still has, which is asked first; it is replaced
+//! when the change has been folded. Bounded: of two generations the older is forgotten as a whole when the younger has filled its half, and what was read in between moves to the younger.
 
 use foldhash::HashMap;
 
@@ -51,7 +51,7 @@ impl Clean {
     pub(super) fn put(&mut self, key: Bytes, found: Found) {
         let bytes = footprint(&key, &found);
         if bytes > self.bytes_max / 2 {
-            return;
+            return self.remove(&key);
         }
         if self.young_bytes + bytes > self.bytes_max / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -67,9 +67,10 @@ impl Clean {
 
     /// Forgets a key whose value is no longer the one on disk.
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.old.remove(key);
-        if let Some((key, found)) = self.young.remove_entry(key) {
-            self.young_bytes -= footprint(&key, &found);
+        // It is in one generation at most.
+        match self.young.remove_entry(key) {
+            Some((key, found)) => self.young_bytes -= footprint(&key, &found),
+            None => drop(self.old.remove(key)),
         }
     }
 }

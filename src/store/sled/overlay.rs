@@ -37,7 +37,7 @@ pub(super) struct Overlay {
     pub(super) folded_sequence: u64,
     /// The values.
     pub(super) dirty: Changed,
-    /// Values that are as they are on disk.
+    /// Values that are as they are on disk, and perhaps some that were before a change that is not folded yet: those are behind `dirty`.
     pub(super) clean: Clean,
     /// What of the keys that come and go is among the records.
     pub(super) presence: Presence,
@@ -48,13 +48,12 @@ pub(super) struct Overlay {
 impl Overlay {
     /// Sets a value; the change of memory held, in bytes.
     pub(super) fn set(&mut self, key: Bytes, dirty: Dirty) -> isize {
-        self.clean.remove(&key);
-        let bytes = footprint(&key, dirty.value.as_ref());
-        let key_again = key.clone();
+        let key_bytes = key.len();
+        let bytes = footprint(key_bytes, dirty.value.as_ref());
         let old = self
             .dirty
             .insert(key, dirty)
-            .map_or(0, |old| footprint(&key_again, old.value.as_ref()));
+            .map_or(0, |old| footprint(key_bytes, old.value.as_ref()));
         bytes - old
     }
 
@@ -120,18 +119,20 @@ impl Overlay {
         let Some((key, dirty)) = self.dirty.remove(&entry.key) else {
             return 0;
         };
-        let freed = footprint(&key, dirty.value.as_ref());
+        let freed = footprint(key.len(), dirty.value.as_ref());
         self.dropped += 1;
-        // Keys that come and go are not asked for again before they go.
-        if !self.presence.covers(&key) {
+        // Either way nothing from before the change stays. Keys that come and go are not asked for again before they go.
+        if self.presence.covers(&key) {
+            self.clean.remove(&key);
+        } else {
             self.clean.put(key, dirty.stored());
         }
         -freed
     }
 }
 
-fn footprint(key: &Bytes, value: Option<&Bytes>) -> isize {
-    let bytes = ENTRY_OVERHEAD_BYTES + key.len() + value.map_or(0, |value| value.len());
+fn footprint(key_bytes: usize, value: Option<&Bytes>) -> isize {
+    let bytes = ENTRY_OVERHEAD_BYTES + key_bytes + value.map_or(0, |value| value.len());
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
@@ -165,13 +166,39 @@ mod tests {
         let before = overlay.dropped;
         overlay.set(key.clone(), value(2));
         overlay.remember(&key, before, &read);
-        assert_eq!(overlay.clean.get(&key), None, "it has changed");
+        assert_eq!(overlay.find(&key), Some(value(2).stored()), "it changed");
         overlay.drop_folded(&folded(2));
         overlay.remember(&key, before, &read);
         assert_eq!(overlay.clean.get(&key), Some(value(2).stored()));
         overlay.remember(&key, overlay.dropped, &value(2).stored());
         overlay.set(key.clone(), value(3));
-        assert_eq!(overlay.clean.get(&key), None, "it has changed again");
+        assert_eq!(overlay.find(&key), Some(value(3).stored()), "and again");
+    }
+
+    #[test]
+    fn nothing_from_before_a_change_is_left_when_the_change_has_been_folded() {
+        let large = || Dirty {
+            version: 2,
+            value: Some(Bytes::from(vec![7; 1 << 20])),
+        };
+        let (key, read) = (Bytes::from(b"k".as_slice()), value(1).stored());
+        for (presence, changed) in [
+            (Presence::of(b"k"), value(2)),
+            (Presence::default(), large()),
+        ] {
+            let mut overlay = Overlay {
+                clean: Clean::new(1 << 10),
+                presence,
+                ..Overlay::default()
+            };
+            overlay.presence.note(&key, true);
+            overlay.remember(&key, overlay.dropped, &read);
+            assert_eq!(overlay.find(&key), Some(read.clone()));
+            let value = changed.value.clone();
+            overlay.set(Bytes::clone(&key), changed);
+            overlay.drop_folded(&Entry { value, ..folded(2) });
+            assert_eq!(overlay.find(&key), None, "it is looked for on disk");
+        }
     }
 
     #[test]
