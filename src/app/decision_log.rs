@@ -2,9 +2,10 @@
 //!
 //! Invariant: an entry is in the same atomic commit as its touch, and what it names by content was committed before it. Of a person
 //! without consent to content nothing is logged. Comparing and estimating are left to the domain.
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use foldhash::{HashSet, HashSetExt as _};
 
 use crate::domain::content_id::ContentId;
 

@@ -30,8 +30,13 @@ pub fn constraints(
     else {
         return Constraints::default();
     };
-    let earliest_at = checks.instant(&format!("{prefix}.earliest_time"), earliest_time);
-    let deadline_at = checks.instant(&format!("{prefix}.deadline_time"), deadline_time);
+    // Fields are named only where there is something to check: most requests leave most of them out.
+    let named = |field: &str| format!("{prefix}.{field}");
+    let mut instant = |field: &str, time: Option<_>| {
+        time.and_then(|time| checks.instant(&named(field), Some(time)))
+    };
+    let earliest_at = instant("earliest_time", earliest_time);
+    let deadline_at = instant("deadline_time", deadline_time);
     if let (Some(earliest_at), Some(deadline_at)) = (earliest_at, deadline_at)
         && deadline_at < earliest_at
     {
@@ -46,17 +51,15 @@ pub fn constraints(
             "goes with no deadline_time; give one of the two",
         );
     }
-    let window = checks.duration(
-        &format!("{prefix}.window"),
-        window,
-        DurationLimits::seconds(300, 30 * DAY_SECONDS),
-    );
+    let limits = DurationLimits::seconds(300, 30 * DAY_SECONDS);
+    let window = window.and_then(|window| checks.duration(&named("window"), Some(window), limits));
     Constraints {
         earliest_at,
         deadline_at,
         quiet: quiet(checks, prefix, quiet_hours),
         blocked_days: blocked_days(checks, prefix, blocked_dates),
-        frequency_cap: cap(checks, &format!("{prefix}.frequency_cap"), frequency_cap),
+        frequency_cap: frequency_cap
+            .and_then(|wire| cap(checks, &named("frequency_cap"), Some(wire))),
         transactional,
         window_ms: window.map(|window| window.as_millis() as i64),
     }
@@ -93,6 +96,9 @@ pub fn send_defaults(checks: &mut Checks, wire: Option<wire::SendConstraints>) -
 }
 
 fn quiet(checks: &mut Checks, prefix: &str, periods: Vec<wire::QuietHours>) -> Vec<QuietHours> {
+    if periods.is_empty() {
+        return Vec::new();
+    }
     let field = format!("{prefix}.quiet_hours");
     if periods.len() > QUIET_MAX {
         checks.wrong(

@@ -88,7 +88,7 @@ struct Calls {
     quiet_since: Instant,
     next: u64,
     /// Calls of which a part of the answer waits to be taken, and since when.
-    unread: BTreeMap<u64, Instant>,
+    unread: foldhash::HashMap<u64, Instant>,
 }
 
 /// A call on a connection, until its answer is out.
@@ -159,7 +159,7 @@ impl Connections {
                 open: 0,
                 quiet_since: now,
                 next: 0,
-                unread: BTreeMap::new(),
+                unread: foldhash::HashMap::default(),
             }),
             has_spoken: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),

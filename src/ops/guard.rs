@@ -143,15 +143,19 @@ where
 /// The result, if the future has one in time. It is not polled once time is over, whatever else kept this from being asked earlier. The alarm is set
 /// only for a future that waits; most answers are there at once.
 async fn before<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let alarm = tokio::time::sleep_until(deadline.into());
-    tokio::pin!(alarm, future);
+    let mut alarm = None;
+    tokio::pin!(future);
     std::future::poll_fn(|context| {
         if Instant::now() >= deadline {
             return Poll::Ready(None);
         }
         match future.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => alarm.as_mut().poll(context).map(|()| None),
+            Poll::Pending => {
+                let set = || Box::pin(tokio::time::sleep_until(deadline.into()));
+                let alarm = alarm.get_or_insert_with(set);
+                alarm.as_mut().poll(context).map(|()| None)
+            }
         }
     })
     .await

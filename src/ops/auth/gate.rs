@@ -4,7 +4,6 @@
 //! before it is answered. A stream lasts no longer than the credentials it was let in with.
 mod standing;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -53,7 +52,7 @@ pub struct Gate {
 
 struct Inner {
     settings: GateSettings,
-    methods: HashMap<String, &'static Method>,
+    methods: foldhash::HashMap<String, &'static Method>,
     refusals: RefusalLog,
 }
 

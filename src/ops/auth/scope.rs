@@ -3,7 +3,6 @@
 //! Invariant: a method without a row cannot be called where callers are authenticated, and a test compares the table with the interface, so a
 //! new method without a row does not pass. Administrative calls are those of scope `admin` and `operator`, and each says what the audit log names
 //! it by. What reaches beyond the caller's tenant needs `operator`.
-use std::collections::HashMap;
 
 use prost::Message as _;
 
@@ -162,7 +161,7 @@ fn updated(bytes: &[u8]) -> Option<Subject> {
 }
 
 /// The table by the path on the wire.
-pub fn methods_by_path() -> HashMap<String, &'static Method> {
+pub fn methods_by_path() -> foldhash::HashMap<String, &'static Method> {
     let methods = METHODS.iter();
     methods
         .map(|method| (format!("{PACKAGE}{}", method.path), method))

@@ -1,6 +1,5 @@
 //! What is counted of each method, looked up once: naming a metric anew costs several allocations, and each call has four of them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use http::Response;
@@ -33,7 +32,7 @@ pub(super) struct Meter {
 
 /// All methods.
 pub(super) struct Meters {
-    by_name: HashMap<String, Arc<Meter>>,
+    by_name: foldhash::HashMap<String, Arc<Meter>>,
     unknown: Arc<Meter>,
     /// Calls under way.
     pub in_flight: Gauge,
