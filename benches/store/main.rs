@@ -1,7 +1,9 @@
-//! What durable events cost against what the disk and sled cost: `cargo bench --bench store`.
+//! What durable events cost against what the disk and sled cost: `cargo bench --bench store`; for a long time with `-- --sustained 600`.
 //!
 //! In turns, in one run and in one directory: appending the same bytes to a file with fdatasync (the floor), sled's own read, change and write
 //! followed by flush and fdatasync, our engine in process, and the server over gRPC. Events about people drawn at random, of whom all have a record.
+mod sustained;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;
@@ -41,6 +43,12 @@ struct Args {
     /// Length of each measurement, seconds.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Instead of all that: events at one rate for so many seconds, and what waits to be folded meanwhile.
+    #[arg(long, value_name = "SECONDS")]
+    sustained: Option<f64>,
+    /// Events a second of that.
+    #[arg(long, default_value_t = 20_000.0)]
+    rate: f64,
     /// Where the files are [default: the system's directory for temporary ones].
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -81,6 +89,9 @@ fn main() -> Result<(), Failure> {
         directory,
         rng,
     };
+    if let Some(seconds) = bench.args.sustained {
+        return sustained::run(&bench, seconds, bench.args.rate);
+    }
     let turns = bench.run()?;
     print!("{}", text(&bench.args, &turns));
     Ok(())
@@ -91,13 +102,7 @@ impl Bench {
         eprintln!("filling three stores with {} records", self.args.people);
         let sled = self.filled_sled()?;
         let engine = self.filled_engine()?;
-        let world = World {
-            directory: self.directory.path().join("server"),
-            population: self.population(),
-            variants: (5, 50),
-            seed: 1,
-        };
-        world.fill(&())?;
+        let world = self.filled_world()?;
         // A call counts until its answer is out, so as many callers as calls are allowed meet the limit now and then.
         let settings = ["server.concurrent_requests_max=2048".to_owned()];
         let server = Process::start(&program(), "hermod", &serving(&world.directory, &settings))?;
@@ -122,6 +127,17 @@ impl Bench {
             .build()?
             .block_on(engine.close())?;
         Ok(turns)
+    }
+
+    fn filled_world(&self) -> Result<World, Failure> {
+        let world = World {
+            directory: self.directory.path().join("server"),
+            population: self.population(),
+            variants: (5, 50),
+            seed: 1,
+        };
+        world.fill(&())?;
+        Ok(world)
     }
 
     fn population(&self) -> Population {
@@ -232,28 +248,32 @@ impl Bench {
     }
 
     fn server(&self, server: &Process, turn: u64, turns: &mut Turns) -> Result<(), Failure> {
-        let batches = self.drive(server, Method::Report, 2, 2 * turn)?;
+        let load = |in_flight| Load::Closed { in_flight };
+        let seconds = self.args.seconds;
+        let batches = self.drive_for(server, Method::Report, load(2), seconds, 2 * turn)?;
         turns.batches.push(batches.per_second);
-        let singles = self.drive(server, Method::ReportOne, 128, 2 * turn + 1)?;
+        let singles =
+            self.drive_for(server, Method::ReportOne, load(128), seconds, 2 * turn + 1)?;
         turns.singles.push(singles.per_second);
         turns.singles_p99_us.push(singles.p99_us);
         Ok(())
     }
 
-    fn drive(
+    fn drive_for(
         &self,
         server: &Process,
         method: Method,
-        in_flight: usize,
+        load: Load,
+        seconds: f64,
         seed: u64,
     ) -> Result<Measured, Failure> {
         let drive = Drive {
             address: server.address.clone(),
             method,
-            load: Load::Closed { in_flight },
+            load,
             connections: 8,
-            warm_up_seconds: self.args.seconds / 4.0,
-            seconds: self.args.seconds,
+            warm_up_seconds: seconds / 4.0,
+            seconds,
             population: self.population(),
             seed,
             repeats: false,
