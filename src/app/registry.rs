@@ -21,6 +21,11 @@ use crate::domain::timing::CampaignLevel;
 use super::curves::{Curves, Delays};
 use super::ledger::Sums;
 
+mod checks;
+
+pub use checks::Check;
+use checks::Checks;
+
 /// A snapshot older than this is recomputed though nothing came in: waiting answers change what the same counts mean.
 const STALE_MS: i64 = 30_000;
 
@@ -44,19 +49,9 @@ pub struct Live {
     dirty: AtomicBool,
     version: AtomicU64,
     oversight: Mutex<Oversight>,
-    /// The snapshot last looked at, by what it was looked at for.
-    checked_versions: [AtomicU64; 2],
+    checks: Checks,
     /// Bits of how often it is opened over how often the tenant's experiments are.
     opened_over_all: AtomicU64,
-}
-
-/// What an experiment is looked at for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// The harm of each variant.
-    Harm,
-    /// Its results as a whole.
-    Whole,
 }
 
 /// All experiments in service.
@@ -107,7 +102,7 @@ impl Live {
             dirty: AtomicBool::new(false),
             version: AtomicU64::new(1),
             oversight: Mutex::default(),
-            checked_versions: Default::default(),
+            checks: Checks::default(),
             opened_over_all: AtomicU64::new(1.0_f64.to_bits()),
         }
     }
@@ -129,13 +124,7 @@ impl Live {
 
     /// Whether the snapshot is another one than when this was last asked for the same end.
     pub fn begin_check(&self, check: Check) -> bool {
-        let version = self.snapshot.load().version;
-        let [harm, whole] = &self.checked_versions;
-        let checked = match check {
-            Check::Harm => harm,
-            Check::Whole => whole,
-        };
-        checked.swap(version, Ordering::AcqRel) != version
+        self.checks.begin(check, self.snapshot.load().version)
     }
 
     /// What answers decisions now.
