@@ -103,8 +103,11 @@ impl Bench {
         let sled = self.filled_sled()?;
         let engine = self.filled_engine()?;
         let world = self.filled_world()?;
-        // A call counts until its answer is out, so as many callers as calls are allowed meet the limit now and then.
-        let settings = ["server.concurrent_requests_max=2048".to_owned()];
+        let settings = [
+            // A call counts until its answer is out, so as many callers as calls are allowed meet the limit now and then.
+            "server.concurrent_requests_max=2048".to_owned(),
+            in_memory(),
+        ];
         let server = Process::start(&program(), "hermod", &serving(&world.directory, &settings))?;
         let mut turns = Turns::default();
         for turn in 0..self.args.turns.max(1) {
@@ -280,6 +283,11 @@ impl Bench {
         };
         Ok(in_a_process(&program(), &drive, || Ok(()))?.measured)
     }
+}
+
+/// All people in memory, as sled has its records: with their mails they are several times as large.
+fn in_memory() -> String {
+    format!("store.cache_bytes={}", 2_u64 << 30)
 }
 
 fn program() -> PathBuf {

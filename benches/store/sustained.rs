@@ -12,7 +12,7 @@ use hermod::bench::drive::Load;
 use hermod::bench::method::{BATCH_ITEMS, Method};
 use hermod::bench::process::Process;
 
-use super::{Bench, Failure, program};
+use super::{Bench, Failure, in_memory, program};
 
 /// Length of a stretch, seconds.
 const STRETCH_SECONDS: f64 = 10.0;
@@ -32,7 +32,10 @@ struct Stretch {
 pub fn run(bench: &Bench, seconds: f64, rate: f64) -> Result<(), Failure> {
     let world = bench.filled_world()?;
     let operations = free_address()?;
-    let settings = [format!("server.operations_listen={operations}")];
+    let settings = [
+        format!("server.operations_listen={operations}"),
+        in_memory(),
+    ];
     let server = Process::start(&program(), "hermod", &serving(&world.directory, &settings))?;
     println!(
         "{:>8} {:>12} {:>10} {:>14} {:>12} {:>10}",
