@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     BATCH_BYTES_MAX, Batch, Bytes, Change, KEY_BYTES_MAX, Merge, Partition, StoreError, Stored,
-    VALUE_BYTES_MAX, Version,
+    VALUE_BYTES_MAX,
 };
 
 /// One key's value after the batch; `None` when it is gone.
@@ -56,38 +56,23 @@ fn check(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), Store
     }
 }
 
-/// The keys that a batch changes, ascending, with their values after it. Most batches have a handful; long ones come in order of keys.
+/// The keys that a batch changes, ascending, with their values after it.
 struct Staged(Vec<(Vec<u8>, Option<Bytes>)>);
 
 // === impl Staged ===
 
 impl Staged {
-    fn with_capacity(changes: usize) -> Self {
-        Self(Vec::with_capacity(changes))
-    }
-
-    /// The place of a key, or where it would be.
-    fn place(&self, key: &[u8]) -> Result<usize, usize> {
-        match self.0.last() {
-            Some((last, _)) if last.as_slice() < key => Err(self.0.len()),
-            _ => self.0.binary_search_by(|(at, _)| at.as_slice().cmp(key)),
-        }
-    }
-
-    /// The value of a key after the changes so far, if one of them was to it.
+    /// The value of a key after the changes so far, if one of them was to it; no key behind it has been changed.
     fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        let place = self.place(key).ok()?;
-        self.0.get(place).map(|(_, value)| value.as_ref())
+        let (last, value) = self.0.last()?;
+        (last == key).then_some(value.as_ref())
     }
 
-    fn insert(&mut self, key: Vec<u8>, value: Option<Bytes>) {
-        match self.place(&key) {
-            Ok(place) => {
-                if let Some((_, before)) = self.0.get_mut(place) {
-                    *before = value;
-                }
-            }
-            Err(place) => self.0.insert(place, (key, value)),
+    /// Sets the value of a key that lies behind all others, or is the last of them.
+    fn set(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        match self.0.last_mut() {
+            Some((last, before)) if *last == key => *before = value,
+            _ => self.0.push((key, value)),
         }
     }
 }
@@ -99,25 +84,17 @@ pub(super) fn resolve(
     merge: &dyn Merge,
     mut lookup: impl FnMut(&[u8]) -> Result<Option<Stored>, StoreError>,
 ) -> Result<Resolved, StoreError> {
-    let mut staged = Staged::with_capacity(batch.changes.len());
-    for change in batch.changes {
+    if let Some(key) = unexpected(&batch, &mut lookup)? {
+        return Ok(Resolved::Conflict(key.to_owned()));
+    }
+    let mut changes = batch.changes;
+    // Those of one key stay in the order given; between keys the order makes no difference.
+    changes.sort_by(|one, other| one.key().cmp(other.key()));
+    let mut staged = Staged(Vec::with_capacity(changes.len()));
+    for change in changes {
         match change {
-            Change::Put {
-                key,
-                value,
-                expected,
-            } => {
-                if !matches_expected(&key, expected, &mut lookup)? {
-                    return Ok(Resolved::Conflict(key));
-                }
-                staged.insert(key, Some(Arc::from(value)));
-            }
-            Change::Delete { key, expected } => {
-                if !matches_expected(&key, expected, &mut lookup)? {
-                    return Ok(Resolved::Conflict(key));
-                }
-                staged.insert(key, None);
-            }
+            Change::Put { key, value, .. } => staged.set(key, Some(Arc::from(value))),
+            Change::Delete { key, .. } => staged.set(key, None),
             Change::Merge { key, operand } => {
                 let existing = match staged.get(&key) {
                     Some(value) => value.cloned(),
@@ -131,22 +108,28 @@ pub(super) fn resolve(
                     merged.as_ref().map_or(0, Vec::len),
                     VALUE_BYTES_MAX,
                 )?;
-                staged.insert(key, merged.map(Arc::from));
+                staged.set(key, merged.map(Arc::from));
             }
         }
     }
     effects(staged, lookup)
 }
 
-fn matches_expected(
-    key: &[u8],
-    expected: Option<Version>,
+/// The first key of a batch that has another version than expected.
+fn unexpected<'a>(
+    batch: &'a Batch,
     lookup: &mut impl FnMut(&[u8]) -> Result<Option<Stored>, StoreError>,
-) -> Result<bool, StoreError> {
-    let Some(expected) = expected else {
-        return Ok(true);
-    };
-    Ok(lookup(key)?.map_or(0, |stored| stored.version) == expected)
+) -> Result<Option<&'a [u8]>, StoreError> {
+    for change in &batch.changes {
+        let (Change::Put { key, expected, .. } | Change::Delete { key, expected }) = change else {
+            continue;
+        };
+        let Some(expected) = expected else { continue };
+        if lookup(key)?.map_or(0, |stored| stored.version) != *expected {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 fn effects(

@@ -203,3 +203,25 @@ fn the_table_of_human_weights_is_the_programs() {
         );
     }
 }
+
+#[test]
+fn every_benchmark_runs_its_own_main() {
+    // Without `harness = false` cargo builds a bench as tests, of which there are none, and says that all is well.
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let declared: BTreeSet<&str> = manifest["bench"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|bench| bench.get("harness").and_then(toml::Value::as_bool) == Some(false))
+        .map(|bench| bench["name"].as_str().unwrap())
+        .collect();
+    let present = fs::read_dir(root().join("benches")).unwrap();
+    let present: BTreeSet<String> = present
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|name| name == "rs") || path.is_dir())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
+    assert_eq!(declared, present);
+    assert!(!present.is_empty());
+}

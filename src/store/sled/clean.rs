@@ -1,7 +1,8 @@
 //! Values of one partition as they are among the records, so that what is asked for often is not looked for on disk.
 //!
 //! Invariant: a value here is the one on disk, or the one before a change that the overlay still has, which is asked first; it is replaced
-//! when the change has been folded. Bounded: of two generations the older is forgotten as a whole when the younger has filled its half, and what was read in between moves to the younger.
+//! when the change has been folded. Bounded: of two generations the older is forgotten as a whole when the younger has filled its half, and
+//! what was read in between moves to the younger.
 
 use foldhash::HashMap;
 
