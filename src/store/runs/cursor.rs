@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::block::{Entry, entry_at};
-use super::run::Run;
+use super::run::{BlockError, Run};
 use crate::store::{StoreError, Version};
 
 /// Where reading stands in a run.
@@ -65,9 +65,9 @@ impl Cursor {
             self.entry = Entry::default();
             self.key.clear();
             let read = self.run.read_block(block, &mut self.raw, &mut self.plain);
-            if let Err(what) = read {
+            if let Err(error) = read {
                 self.plain.clear();
-                return Err(self.run.lost_block(block, &what));
+                return Err(self.run.lost_block(block, error));
             }
         }
         match entry_at(&self.plain, self.entry.next, &mut self.key) {
@@ -79,7 +79,8 @@ impl Cursor {
             None => {
                 self.plain.clear();
                 let block = self.next_block.saturating_sub(1);
-                Err(self.run.lost_block(block, "its entries do not read"))
+                let error = BlockError::Damaged("its entries do not read".to_owned());
+                Err(self.run.lost_block(block, error))
             }
         }
     }

@@ -49,6 +49,15 @@ thread_local! {
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new(), Vec::new())) };
 }
 
+/// Why a block cannot be had.
+#[derive(Debug)]
+pub(super) enum BlockError {
+    /// The disk did not give it, and may yet: nothing is known to be lost.
+    Unread(std::io::Error),
+    /// It is not as it was written; what is wrong with it.
+    Damaged(String),
+}
+
 // === impl Run ===
 
 impl Run {
@@ -160,7 +169,10 @@ impl Run {
         let block = self.index.block_of(full);
         BUFFERS.with_borrow_mut(|(raw, plain, key)| {
             self.read_block(block, raw, plain)
-                .map_err(|what| unreadable(full, self.number, &what))?;
+                .map_err(|error| match error {
+                    BlockError::Unread(error) => io(&self.path, &error),
+                    BlockError::Damaged(what) => unreadable(full, self.number, &what),
+                })?;
             key.clear();
             let mut at = 0;
             while at < plain.len() {
@@ -177,27 +189,29 @@ impl Run {
         })
     }
 
-    /// Reads and opens a block; what is wrong with it.
+    /// Reads and opens a block.
     pub(super) fn read_block(
         &self,
         block: usize,
         raw: &mut Vec<u8>,
         plain: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BlockError> {
         let Some((from, bytes)) = self.index.place(block) else {
             plain.clear();
             return Ok(());
         };
         raw.resize(bytes, 0);
-        self.file
-            .read_exact_at(raw, from)
-            .map_err(|error| format!("{} could not be read: {error}", self.path.display()))?;
+        self.file.read_exact_at(raw, from)?;
         let sealed = raw.get(LENGTH_BYTES..).unwrap_or_default();
-        block::unseal(sealed, plain)
+        block::unseal(sealed, plain).map_err(BlockError::Damaged)
     }
 
-    /// What cannot be read of a block, told.
-    pub(super) fn lost_block(&self, block: usize, what: &str) -> StoreError {
+    /// What cannot be had of a block, told.
+    pub(super) fn lost_block(&self, block: usize, error: BlockError) -> StoreError {
+        let what = match error {
+            BlockError::Unread(error) => return io(&self.path, &error),
+            BlockError::Damaged(what) => what,
+        };
         let hex = |separator: &[u8]| match split(separator) {
             None => "the beginning".to_owned(),
             Some((partition, key)) => {
@@ -215,6 +229,15 @@ impl Run {
             &self.path,
             &format!("what it holds from {from} to {to} does not read ({what})"),
         )
+    }
+}
+
+impl From<std::io::Error> for BlockError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Self::Damaged("its end is missing".to_owned()),
+            _ => Self::Unread(error),
+        }
     }
 }
 
@@ -269,5 +292,46 @@ pub(super) fn damaged(path: &Path, what: &str) -> StoreError {
             "{what}; keep a copy of the directory, then restore the last backup, or take what is left with hermod repair"
         ),
         place: path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::full_key;
+    use super::super::writer::RunWriter;
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_give_a_block_is_told_from_a_block_that_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = RunWriter::create(directory.path(), 1, 1).unwrap();
+        let full = full_key(3, b"key");
+        writer.push(&full, 7, Some(b"value")).unwrap();
+        let mut run = writer.finish().unwrap();
+        let hash = super::super::filter::hash(&full);
+        let given = run.find(&full, hash).unwrap().unwrap();
+        assert_eq!(given, (7, Some(Bytes::from(b"value".as_slice()))));
+        // Opened for writing alone, the system refuses to read it.
+        run.file = File::options().append(true).open(&run.path).unwrap();
+        let refused = run.find(&full, hash);
+        assert!(
+            matches!(
+                refused,
+                Err(StoreError::Unavailable {
+                    retryable: true,
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+        File::options()
+            .write(true)
+            .open(&run.path)
+            .unwrap()
+            .set_len(3)
+            .unwrap();
+        run.file = File::open(&run.path).unwrap();
+        let cut = run.find(&full, hash);
+        assert!(matches!(cut, Err(StoreError::Corrupt { .. })), "{cut:?}");
     }
 }
