@@ -170,7 +170,7 @@ impl Run {
         BUFFERS.with_borrow_mut(|(raw, plain, key)| {
             self.read_block(block, raw, plain)
                 .map_err(|error| match error {
-                    BlockError::Unread(error) => io(&self.path, &error),
+                    BlockError::Unread(error) => unread(&self.path, &error),
                     BlockError::Damaged(what) => unreadable(full, self.number, &what),
                 })?;
             key.clear();
@@ -209,7 +209,7 @@ impl Run {
     /// What cannot be had of a block, told.
     pub(super) fn lost_block(&self, block: usize, error: BlockError) -> StoreError {
         let what = match error {
-            BlockError::Unread(error) => return io(&self.path, &error),
+            BlockError::Unread(error) => return unread(&self.path, &error),
             BlockError::Damaged(what) => what,
         };
         let hex = |separator: &[u8]| match split(separator) {
@@ -280,6 +280,14 @@ pub(super) fn number_of(path: &Path) -> Option<u64> {
     stem.parse().ok().filter(|_| is_run)
 }
 
+/// A file that the disk does not give, for now or for good.
+fn unread(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::passing(format!(
+        "{} could not be read: {error}; look at the disk and try again. Where it stays so, restore the last backup, or take what is left with hermod repair",
+        path.display()
+    ))
+}
+
 /// A file that the operating system refuses.
 pub(super) fn io(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::of_io(&format!("{} cannot be used", path.display()), error)
@@ -313,17 +321,10 @@ mod tests {
         assert_eq!(given, (7, Some(Bytes::from(b"value".as_slice()))));
         // Opened for writing alone, the system refuses to read it.
         run.file = File::options().append(true).open(&run.path).unwrap();
-        let refused = run.find(&full, hash);
-        assert!(
-            matches!(
-                refused,
-                Err(StoreError::Unavailable {
-                    retryable: true,
-                    ..
-                })
-            ),
-            "{refused:?}"
-        );
+        let Err(StoreError::Unavailable { reason, retryable }) = run.find(&full, hash) else {
+            panic!("it was read, or is told to be damaged");
+        };
+        assert!(retryable && reason.contains("hermod repair"), "{reason}");
         File::options()
             .write(true)
             .open(&run.path)
