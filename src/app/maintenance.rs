@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use super::registry::Check;
 use super::{App, AppError};
 
 /// One thing done from time to time.
@@ -132,8 +133,8 @@ impl App {
         match step {
             MaintenanceStep::Fold => self.fold().await.map(|_| ()),
             MaintenanceStep::PruneDecisionLog => self.prune_decision_log().await.map(|_| ()),
-            MaintenanceStep::Guard => self.guard_all().await,
-            MaintenanceStep::Judge => self.judge_all().await,
+            MaintenanceStep::Guard => self.check_all(Check::Harm).await,
+            MaintenanceStep::Judge => self.check_all(Check::Whole).await,
             MaintenanceStep::CheckFallbacks => self.check_fallbacks().await,
             MaintenanceStep::Chronotypes => self.fit_chronotypes().await,
             MaintenanceStep::JudgeDrift => self.judge_drift().await.map(|_| ()),

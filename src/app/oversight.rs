@@ -52,49 +52,38 @@ impl App {
 
     /// Checks every experiment that changed since it was last checked: the harm of its variants, then its results.
     pub async fn oversee(&self) -> Result<(), AppError> {
-        self.guard_all().await?;
-        self.judge_all().await
+        self.check_all(Check::Harm).await?;
+        self.check_all(Check::Whole).await
     }
 
-    /// Tests the guardrails of every experiment that changed since they were last tested.
-    pub(super) async fn guard_all(&self) -> Result<(), AppError> {
+    /// Checks every experiment that changed since it was last checked for this.
+    pub(super) async fn check_all(&self, check: Check) -> Result<(), AppError> {
         let mut failed = None;
         for live in self.registry.lives() {
-            if live.begin_check(Check::Harm) {
-                failed = self.guard_each(&live).await.err().or(failed);
+            if !live.begin_check(check) || !is_watched(&live.experiment()) {
+                continue;
             }
+            let checked = match check {
+                Check::Harm => self.guard_each(&live).await,
+                Check::Whole => self.judge(&live).await,
+            };
+            failed = checked.err().or(failed);
         }
         failed.map_or(Ok(()), Err)
     }
 
+    /// Tests the guardrails of every variant.
     async fn guard_each(&self, live: &Arc<Live>) -> Result<(), AppError> {
-        let experiment = live.experiment();
-        if !is_watched(&experiment) {
-            return Ok(());
-        }
         let lateness = self.lateness(live);
-        for variant in experiment.live_variants() {
+        for variant in live.experiment().live_variants() {
             self.guard(live, variant, &lateness).await?;
         }
         Ok(())
     }
 
-    /// Judges the results of every experiment that changed since they were last judged: probation, the stopping rule, the check of shares.
-    pub(super) async fn judge_all(&self) -> Result<(), AppError> {
-        let mut failed = None;
-        for live in self.registry.lives() {
-            if live.begin_check(Check::Whole) {
-                failed = self.judge(&live).await.err().or(failed);
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
+    /// Judges the results: probation, the stopping rule, the check of shares.
     async fn judge(&self, live: &Arc<Live>) -> Result<(), AppError> {
         let experiment = live.experiment();
-        if !is_watched(&experiment) {
-            return Ok(());
-        }
         let lateness = self.lateness(live);
         let results = self.results_in(live.tenant, &experiment.id, Detail::Standing)?;
         for variant in experiment.variants_on_probation() {
