@@ -3,6 +3,8 @@
 //! Invariant: weights are non-negative and sum to at most one, so the share rises from 0 or more to 1. Sums over sends
 //! are kept by `exposure`; learning the weights is in `learning`.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 pub mod learning;
@@ -85,7 +87,10 @@ impl DelayCurve {
 
     /// Everything arrives at once: no correction.
     pub fn instant() -> Self {
-        Self::from_valid([0.0; TERMS])
+        // Fitted once: guardrails ask for it at each reading.
+        static INSTANT: LazyLock<DelayCurve> =
+            LazyLock::new(|| DelayCurve::from_valid([0.0; TERMS]));
+        *INSTANT
     }
 
     /// Opens of e-mail: lognormal with median 5 h and sigma 2.3, fitted to within 0.02.
@@ -93,7 +98,9 @@ impl DelayCurve {
     /// About a quarter arrive in 1 h, half in 6 h, three quarters in 24 h (published by i-Emailer, MailerMailer 2012,
     /// Experian, GetResponse; they agree to 0.03 from 6 h on and to 0.09 at 1 h).
     pub fn default_open() -> Self {
-        Self::from_valid([0.0511, 0.1844, 0.3479, 0.2143, 0.2022])
+        static OPEN: LazyLock<DelayCurve> =
+            LazyLock::new(|| DelayCurve::from_valid([0.0511, 0.1844, 0.3479, 0.2143, 0.2022]));
+        *OPEN
     }
 
     /// Clicks on e-mail: assumed to follow the opens they come from within minutes, hence the same curve.
