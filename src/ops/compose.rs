@@ -89,8 +89,8 @@ pub fn open_keys(config: &Config) -> Result<Keys, KeysError> {
     }
 }
 
-/// Memory that the journal can use; it is read at starts alone.
-const JOURNAL_CACHE_BYTES_MAX: u64 = 32 << 20;
+/// Memory that the store's own rows can use; there are few of them.
+const OWN_ROWS_CACHE_BYTES_MAX: u64 = 1 << 20;
 
 /// Opens the configured engine, creating the store if there is none.
 ///
@@ -103,11 +103,11 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, StoreError> {
     Ok(match config.store.engine {
         EngineChoice::Memory => Arc::new(MemoryEngine::new(partitions, merge)),
         EngineChoice::Sled => {
-            let journal_bytes = (config.store.cache_bytes / 4).min(JOURNAL_CACHE_BYTES_MAX);
+            let own_rows_bytes = (config.store.cache_bytes / 4).min(OWN_ROWS_CACHE_BYTES_MAX);
             let options = SledOptions {
                 partitions,
-                cache_bytes: journal_bytes,
-                records_bytes: config.store.cache_bytes - journal_bytes,
+                cache_bytes: own_rows_bytes,
+                records_bytes: config.store.cache_bytes - own_rows_bytes,
                 fold_interval: config.store.fold_interval.get(),
                 free_bytes_min: config.store.free_bytes_min,
                 warm_prefix: key::RECIPIENTS.to_vec(),

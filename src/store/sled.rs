@@ -1,5 +1,5 @@
-//! The engine on sled 0.34, journal first: a commit is applied to an overlay in memory and appended to a journal in sled; values are folded into
-//! runs of sorted records in the background.
+//! The engine on sled 0.34, journal first: a commit is applied to an overlay in memory and appended to a journal; values are folded into runs of
+//! sorted records in the background. What of the files counts is in rows of sled.
 //!
 //! Invariant: an acknowledged commit is in the journal or in a run that the store names, synced; a restart replays the journal's tail. Measured:
 //! appending costs a small fraction of rewriting records, and many commits share one sync. Only this folder names sled.
@@ -19,10 +19,12 @@ mod meta;
 mod opening;
 mod overlay;
 mod presence;
+mod progress;
 mod queue;
 mod renewal;
 mod salvage;
 mod scan;
+mod segments;
 mod shared;
 mod snapshot;
 mod space;
@@ -56,7 +58,7 @@ pub struct SledOptions {
     pub directory: PathBuf,
     /// Partitions of a store yet to be created, at least 1; an existing one keeps its own number.
     pub partitions: u16,
-    /// Page cache of sled, which holds the journal, bytes; measured, it takes more than this.
+    /// Page cache of sled, which holds the store's own rows, bytes; measured, it takes more than this.
     pub cache_bytes: u64,
     /// Records kept in memory, bytes.
     pub records_bytes: u64,
@@ -81,7 +83,7 @@ impl SledOptions {
         SledOptions {
             directory: directory.into(),
             partitions: PARTITIONS_DEFAULT,
-            cache_bytes: 32 * 1024 * 1024,
+            cache_bytes: 1024 * 1024,
             records_bytes: 224 * 1024 * 1024,
             overlay_bytes_max: 512 * 1024 * 1024,
             fold_after_bytes: 128 * 1024 * 1024,

@@ -1,7 +1,7 @@
 //! The one thread that makes commits durable: it drains the queue without lingering, so batches form by themselves while it syncs.
 //!
-//! Invariant: progress moves past a ticket only after the rows holding it are synced. After a failed write sled is not asked again: the files are
-//! opened anew, and what was not durable is written again; all that is unfolded, should durable rows be missing. It asks for little space,
+//! Invariant: progress moves past a ticket only after the rows holding it are synced. After a failed write the same files are not asked again: they are
+//! opened anew, what they had not made durable is dropped, and what was not durable is written again; all that is unfolded, should durable rows be missing. It asks for little space,
 //! since a full disk is the usual cause.
 
 use std::time::Duration;
@@ -93,7 +93,8 @@ impl Committer<'_> {
             shared.options.cache_bytes,
             generation,
         )?;
-        let behind_last = disk.trim()?.map_or(1, |last| last + 1);
+        // Rows written since were not acknowledged, and a disk that failed may show what it does not have.
+        let behind_last = disk.trim(shared.next_row())?.map_or(1, |last| last + 1);
         let next = behind_last.max(disk.folded()?.map_or(1, |folded| folded.first_row));
         if next < shared.next_row() {
             // Rows that were durable are gone: everything unfolded is written again.
@@ -130,10 +131,8 @@ fn write(shared: &Shared, groups: Vec<Group>, ticket: Ticket) -> Result<(), Stor
         .sum();
     let next = shared.next_row() + rows;
     shared.with_disk(|disk| {
-        for group in groups {
-            disk.append(group)?;
-        }
-        shared.sync(disk)
+        disk.append(&groups)?;
+        shared.sync_journal(disk)
     })?;
     shared.counts.journal_grown(rows, bytes);
     shared.advance(ticket, next);

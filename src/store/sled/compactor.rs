@@ -56,6 +56,7 @@ pub(super) fn pass(shared: &Shared) -> Result<bool, StoreError> {
     if shared.reserve.check().is_err() || shared.released() {
         return Ok(false);
     }
+    let _alone = shared.merging();
     let list = shared.runs.list()?;
     let Some((from, to)) = Runs::to_merge(&list) else {
         return Ok(false);
@@ -66,6 +67,7 @@ pub(super) fn pass(shared: &Shared) -> Result<bool, StoreError> {
 /// Merges all runs into one, whatever their sizes.
 #[cfg(test)]
 pub(super) fn merge_all(shared: &Shared) -> Result<bool, StoreError> {
+    let _alone = shared.merging();
     let list = shared.runs.list()?;
     let all = 0..list.len();
     if all.len() < 2 && list.iter().all(|run| run.deleted() == 0) {

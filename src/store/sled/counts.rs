@@ -65,9 +65,8 @@ impl Counts {
         self.journal_bytes.fetch_add(bytes.cast_signed(), Relaxed);
     }
 
-    /// One row less.
-    pub(super) fn journal_shrunk(&self, bytes: u64) {
-        self.journal_rows.fetch_sub(1, Relaxed);
+    pub(super) fn journal_shrunk(&self, rows: u64, bytes: u64) {
+        self.journal_rows.fetch_sub(rows.cast_signed(), Relaxed);
         self.journal_bytes.fetch_sub(bytes.cast_signed(), Relaxed);
     }
 

@@ -1,7 +1,9 @@
-//! The files of sled: the journal and the store's own rows, what must be synced so that a power cut loses nothing, and what may not be opened.
+//! The files of a store beside its runs: the journal's, and those of sled with the store's own rows; what must be synced so that a power cut loses
+//! nothing, and what may not be opened.
 //!
-//! Invariant: after [`Disk::sync`] everything written before is on the platter. sled 0.34's own flush stops at the page cache and never syncs
-//! the files it keeps large pages in; both were measured to lose data in a power cut. No call into sled can unwind out of this file.
+//! Invariant: after [`Disk::sync`] every row of the store's own written before is on the platter, after [`Disk::sync_journal`] every row of the journal.
+//! sled 0.34's own flush stops at the page cache and never syncs the files it keeps large pages in; both were measured to lose data in a power
+//! cut. No call into sled can unwind out of this file.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -16,12 +18,12 @@ use std::time::Duration;
 use ::sled::{Db, Mode, Tree};
 
 use super::earlier::{self, Earlier};
-use super::journal::{Group, decode};
+use super::journal::{Group, Row, decode};
 use super::meta::{Folded, Format, META_FOLDED, META_FORMAT};
-use crate::store::{Bytes, StoreError};
+use super::segments::Segments;
+use crate::store::StoreError;
 
-/// sled moves pages over a quarter of this into files of their own. A page holds 16 rows before it splits, and a few more meanwhile;
-/// a journal row is the largest.
+/// sled moves pages over a quarter of this into files of their own. It was chosen when sled had the journal, and cannot be another for the same files.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// The directory of sled's files, in that of the store.
 pub(super) const SLED: &str = "sled";
@@ -36,8 +38,10 @@ pub(super) struct Disk {
     /// Which opening this is, counted by the engine.
     pub(super) generation: u64,
     database: Db,
-    journal: Tree,
+    /// Rows of the journal from when sled had it, which come before all others; removed as they are folded.
+    earlier_journal: Tree,
     meta: Tree,
+    journal: Segments,
     file: File,
     blobs: PathBuf,
     synced_blobs: Mutex<HashSet<OsString>>,
@@ -69,8 +73,9 @@ impl Disk {
         };
         let disk = Disk {
             generation,
-            journal: tree("journal")?,
+            earlier_journal: tree("journal")?,
             meta: tree("meta")?,
+            journal: Segments::open(directory)?,
             file: File::open(path.join("db")).map_err(|error| unusable(&path, &error))?,
             blobs: path.join("blobs"),
             synced_blobs: Mutex::default(),
@@ -83,7 +88,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Makes everything written so far survive a power cut.
+    /// Makes the store's own rows survive a power cut as they are now.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         guarded(|| self.database.flush())?;
         self.sync_blobs()
@@ -130,46 +135,69 @@ impl Disk {
         earlier::remove(&self.database)
     }
 
-    /// Appends rows in ascending order.
-    pub(super) fn append(&self, rows: Group) -> Result<(), StoreError> {
-        for row in rows {
-            guarded(|| self.journal.insert(row.number.to_be_bytes(), row.bytes))?;
+    /// Appends whole groups to the journal, in ascending order.
+    pub(super) fn append(&self, groups: &[Group]) -> Result<(), StoreError> {
+        self.journal.append(groups)
+    }
+
+    /// Makes every row of the journal written so far survive a power cut.
+    pub(super) fn sync_journal(&self) -> Result<(), StoreError> {
+        self.journal.sync()
+    }
+
+    /// Has the rows of the journal from now on lie in other files than those before.
+    pub(super) fn cut_journal(&self) {
+        self.journal.cut();
+    }
+
+    /// Refuses a journal of which something that was durable does not read.
+    pub(super) fn check_journal(&self) -> Result<(), StoreError> {
+        self.journal.check()
+    }
+
+    /// Every row of the journal, ascending. Of files just opened.
+    pub(super) fn journal(&self) -> impl Iterator<Item = Result<Row, StoreError>> {
+        let mut rows = self.earlier_journal.iter();
+        std::iter::from_fn(move || guarded(|| rows.next().transpose()).transpose())
+            .map(|row| {
+                let (key, bytes) = row?;
+                let number = row_number(&key)?;
+                let bytes = bytes.to_vec();
+                Ok(Row { number, bytes })
+            })
+            .chain(self.journal.rows())
+    }
+
+    /// Removes the rows at the end whose group was not completed, and those from `below` on, which were never acknowledged; the number of the last
+    /// row left. Of files just opened.
+    pub(super) fn trim(&self, below: u64) -> Result<Option<u64>, StoreError> {
+        self.journal.trim(below)?;
+        if let Some(end) = self.journal.end() {
+            return Ok(Some(end - 1));
         }
-        Ok(())
-    }
-
-    /// Every row of the journal, ascending.
-    pub(super) fn journal(&self) -> impl Iterator<Item = Result<(u64, Bytes), StoreError>> {
-        let mut rows = self.journal.iter();
-        std::iter::from_fn(move || guarded(|| rows.next().transpose()).transpose()).map(|row| {
-            let (key, bytes) = row?;
+        while let Some((key, bytes)) = guarded(|| self.earlier_journal.last())? {
             let number = row_number(&key)?;
-            Ok((number, Bytes::from(bytes.as_ref())))
-        })
-    }
-
-    /// Removes the rows at the end whose group was not completed, and which were never acknowledged; the number of the last row left.
-    pub(super) fn trim(&self) -> Result<Option<u64>, StoreError> {
-        while let Some((key, bytes)) = guarded(|| self.journal.last())? {
-            let number = row_number(&key)?;
-            if decode(number, &bytes)?.0.is_last() {
+            if number < below && decode(number, &bytes)?.0.is_last() {
                 return Ok(Some(number));
             }
-            guarded(|| self.journal.remove(&key))?;
+            guarded(|| self.earlier_journal.remove(&key))?;
         }
         Ok(None)
     }
 
-    /// Removes the first row if it lies before `number`; its size in bytes.
-    pub(super) fn remove_row_before(&self, number: u64) -> Result<Option<u64>, StoreError> {
-        let Some((key, bytes)) = guarded(|| self.journal.first())? else {
-            return Ok(None);
-        };
-        if key.as_ref() >= number.to_be_bytes().as_slice() {
-            return Ok(None);
+    /// Removes rows that lie before `number`, as far as the files allow; how many, and how many bytes of them.
+    pub(super) fn remove_rows_before(&self, number: u64) -> Result<(u64, u64), StoreError> {
+        let (mut rows, mut bytes) = (0, 0);
+        // Ascending, so that what a power cut leaves of the journal is its end.
+        while let Some((key, row)) = guarded(|| self.earlier_journal.first())? {
+            if key.as_ref() >= number.to_be_bytes().as_slice() {
+                break;
+            }
+            guarded(|| self.earlier_journal.remove(&key))?;
+            (rows, bytes) = (rows + 1, bytes + row.len() as u64);
         }
-        guarded(|| self.journal.remove(&key))?;
-        Ok(Some(bytes.len() as u64))
+        let (of_files, bytes_of_files) = self.journal.remove_before(number)?;
+        Ok((rows + of_files, bytes + bytes_of_files))
     }
 
     /// The format row; `None` in a new store.
@@ -177,6 +205,12 @@ impl Disk {
         guarded(|| self.meta.get(META_FORMAT))?
             .map(|bytes| Format::decode(&bytes))
             .transpose()
+    }
+
+    /// Whether the format row is written as this version writes it.
+    pub(super) fn is_format_current(&self) -> Result<bool, StoreError> {
+        let row = guarded(|| self.meta.get(META_FORMAT))?;
+        Ok(row.is_some_and(|row| Format::is_current(&row)))
     }
 
     /// Writes the format row.
@@ -196,8 +230,13 @@ impl Disk {
         guarded(|| self.meta.insert(META_FOLDED, folded.encode())).map(|_| ())
     }
 
-    /// Bytes of the store's files.
+    /// Bytes of the files.
     pub(super) fn bytes(&self) -> u64 {
+        self.bytes_of_sled() + self.journal.bytes()
+    }
+
+    /// Bytes of sled's files.
+    pub(super) fn bytes_of_sled(&self) -> u64 {
         guarded(|| self.database.size_on_disk()).unwrap_or_default()
     }
 }

@@ -37,8 +37,10 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
     }
     let _alone = shared.folding();
     // Taken first: whatever is in the rows before this one is in the snapshots that follow.
-    let (generation, keep_from) =
-        shared.with_disk(|disk| Ok((disk.generation, shared.next_row())))?;
+    let (generation, keep_from) = shared.with_disk(|disk| {
+        disk.cut_journal();
+        Ok((disk.generation, shared.next_row()))
+    })?;
     let snapshots = (0..shared.partitions())
         .map(|partition| snapshot(shared, partition))
         .collect::<Result<Vec<_>, _>>()?;
@@ -93,10 +95,8 @@ fn write(
             // The rows are removed by the next pass.
             return Ok(());
         }
-        // Ascending, so that what a power cut leaves of the journal is its end.
-        while let Some(bytes) = disk.remove_row_before(keep_from)? {
-            shared.counts.journal_shrunk(bytes);
-        }
+        let (rows, bytes) = disk.remove_rows_before(keep_from)?;
+        shared.counts.journal_shrunk(rows, bytes);
         Ok(())
     })
 }

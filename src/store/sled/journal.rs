@@ -1,18 +1,19 @@
 //! The journal's rows: which value each key had after which commit; a physical redo log that may be replayed any number of times.
 //!
 //! Invariant: each commit lies wholly in one group of rows, every row knows its place in its group, and a group whose end is missing was never
-//! acknowledged. Within a row only the last value of a key is kept, which nobody can tell apart. Where rows are kept is left to `disk`.
+//! acknowledged. Within a row only the last value of a key is kept, which nobody can tell apart. Where rows are kept is left to `segments`.
 
 use foldhash::HashMap;
 
 use crate::store::batch::Effect;
-use crate::store::envelope::{KIND_ENGINE_FIRST, open, seal};
+use crate::store::envelope::{KIND_ENGINE_FIRST, open, seal_with};
 use crate::store::{Bytes, StoreError};
 
 /// Largest stretch of a group in one row, in bytes; measured: one row of 64 KiB costs about as much as one of 64 bytes.
 pub(super) const ROW_BYTES_MAX: usize = 60 * 1024;
 const KIND: u8 = KIND_ENGINE_FIRST;
-const VERSION: u8 = 1;
+/// The first did not say what was durable.
+const VERSION: u8 = 2;
 const ENTRY_BYTES: usize = 2 + 8 + 2 + 4;
 const GONE: u32 = u32::MAX;
 
@@ -74,13 +75,27 @@ impl Place {
     }
 }
 
+/// A row as it was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read<'a> {
+    /// Its number.
+    pub(super) number: u64,
+    /// Where it stands in its group.
+    pub(super) place: Place,
+    /// Every row before this number was durable when this one was written.
+    pub(super) durable: u64,
+    /// Its stretch of the group.
+    pub(super) stretch: &'a [u8],
+}
+
 /// Rows that count only together; mostly one.
 pub(super) type Group = Vec<Row>;
 
-/// Packs commits, in order, into groups of rows numbered from `next` upwards.
+/// Packs commits, in order, into groups of rows numbered from `next` upwards, which are written when all before `next` are durable.
 pub(super) fn pack(commits: Vec<Commit>, next: u64) -> Vec<Group> {
     let mut packer = Packer {
         next,
+        durable: next,
         ..Packer::default()
     };
     for commit in commits {
@@ -90,20 +105,32 @@ pub(super) fn pack(commits: Vec<Commit>, next: u64) -> Vec<Group> {
     packer.groups
 }
 
-/// Packs entries into one group: their bytes, cut into as many rows as it takes.
+/// Packs entries into one group: their bytes, cut into as many rows as it takes. It is written when all before `next` are durable.
 pub(super) fn pack_atomically(entries: Vec<Entry>, next: u64) -> Group {
+    group(entries, next, next)
+}
+
+fn group(entries: Vec<Entry>, next: u64, durable: u64) -> Group {
     let stream = encode(&entries);
     let stretches: Vec<&[u8]> = stream.chunks(ROW_BYTES_MAX).collect();
     let parts = stretches.len() as u32;
     (0..parts)
         .zip(stretches)
-        .map(|(part, stretch)| row(next + u64::from(part), Place { part, parts }, stretch))
+        .map(|(part, stretch)| {
+            row(Read {
+                number: next + u64::from(part),
+                place: Place { part, parts },
+                durable,
+                stretch,
+            })
+        })
         .collect()
 }
 
 #[derive(Default)]
 struct Packer {
     next: u64,
+    durable: u64,
     groups: Vec<Group>,
     open: HashMap<(u16, Bytes), (u64, Option<Bytes>)>,
     open_bytes: usize,
@@ -138,7 +165,7 @@ impl Packer {
                 value,
             })
             .collect();
-        let group = pack_atomically(entries, self.next);
+        let group = group(entries, self.next, self.durable);
         self.next += group.len() as u64;
         if !group.is_empty() {
             self.groups.push(group);
@@ -170,23 +197,47 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
     stream
 }
 
-fn row(number: u64, place: Place, stretch: &[u8]) -> Row {
-    let mut payload = Vec::with_capacity(16 + stretch.len());
-    payload.extend_from_slice(&number.to_le_bytes());
-    payload.extend_from_slice(&place.part.to_le_bytes());
-    payload.extend_from_slice(&place.parts.to_le_bytes());
-    payload.extend_from_slice(stretch);
-    Row {
-        number,
-        bytes: seal(KIND, VERSION, &payload),
+fn row(read: Read<'_>) -> Row {
+    let sealed = seal_with(KIND, VERSION, |mut bytes| {
+        bytes.reserve_exact(24 + read.stretch.len());
+        bytes.extend_from_slice(&read.number.to_le_bytes());
+        bytes.extend_from_slice(&read.place.part.to_le_bytes());
+        bytes.extend_from_slice(&read.place.parts.to_le_bytes());
+        bytes.extend_from_slice(&read.durable.to_le_bytes());
+        bytes.extend_from_slice(read.stretch);
+        Ok::<_, std::convert::Infallible>(bytes)
+    });
+    match sealed {
+        Ok(bytes) => Row {
+            number: read.number,
+            bytes,
+        },
+        Err(never) => match never {},
     }
 }
 
 /// A row's place and its stretch of the group; corrupt when it was changed since it was written or lies under another number.
 pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<(Place, &[u8]), StoreError> {
-    let envelope = open(bytes).map_err(|corrupt| damaged(number, corrupt.to_string()))?;
+    match read(bytes) {
+        Ok(read) if read.number == number => Ok((read.place, read.stretch)),
+        Ok(_) => Err(damaged(number, "it does not belong there".into())),
+        Err(StoreError::Corrupt { what, .. }) => Err(damaged(number, what)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A row, whatever its number.
+///
+/// # Errors
+/// It was changed since it was written, or is of a newer format.
+pub(super) fn read(bytes: &[u8]) -> Result<Read<'_>, StoreError> {
+    let corrupt = |what: String| StoreError::Corrupt {
+        what,
+        place: "journal".into(),
+    };
+    let envelope = open(bytes).map_err(|error| corrupt(error.to_string()))?;
     if envelope.kind != KIND {
-        return Err(damaged(number, format!("it is of kind {}", envelope.kind)));
+        return Err(corrupt(format!("it is of kind {}", envelope.kind)));
     }
     if envelope.version > VERSION {
         return Err(StoreError::NewerFormat {
@@ -194,8 +245,28 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<(Place, &[u8]), StoreE
             supported: VERSION.into(),
         });
     }
-    placed(number, envelope.payload)
-        .ok_or_else(|| damaged(number, "it does not belong there".into()))
+    fields(envelope.version, envelope.payload)
+        .filter(|read| read.place.part < read.place.parts)
+        .ok_or_else(|| corrupt("it does not read as a row".into()))
+}
+
+fn fields(version: u8, payload: &[u8]) -> Option<Read<'_>> {
+    let (number, rest) = payload.split_first_chunk::<8>()?;
+    let (part, rest) = rest.split_first_chunk::<4>()?;
+    let (parts, rest) = rest.split_first_chunk::<4>()?;
+    let (durable, stretch) = match version {
+        1 => (&[0; 8], rest),
+        _ => rest.split_first_chunk::<8>()?,
+    };
+    Some(Read {
+        number: u64::from_le_bytes(*number),
+        place: Place {
+            part: u32::from_le_bytes(*part),
+            parts: u32::from_le_bytes(*parts),
+        },
+        durable: u64::from_le_bytes(*durable),
+        stretch,
+    })
 }
 
 /// The entries of a whole group that ends with the row of that number.
@@ -218,17 +289,6 @@ fn damaged(number: u64, what: String) -> StoreError {
         ),
         place: format!("journal row {number}"),
     }
-}
-
-fn placed(number: u64, payload: &[u8]) -> Option<(Place, &[u8])> {
-    let (written, rest) = payload.split_first_chunk::<8>()?;
-    let (part, rest) = rest.split_first_chunk::<4>()?;
-    let (parts, stretch) = rest.split_first_chunk::<4>()?;
-    let place = Place {
-        part: u32::from_le_bytes(*part),
-        parts: u32::from_le_bytes(*parts),
-    };
-    (u64::from_le_bytes(*written) == number && place.part < place.parts).then_some((place, stretch))
 }
 
 fn next_entry(rest: &[u8]) -> Option<(Entry, &[u8])> {

@@ -10,8 +10,8 @@ use crate::store::envelope::{KIND_ENGINE_FIRST, open, seal};
 pub(super) const META_FORMAT: &str = "format";
 /// Key of [`Folded`].
 pub(super) const META_FOLDED: &str = "folded";
-/// The format of [`Format`], which is that of the store.
-pub(super) const FORMAT_SUPPORTED: u8 = 1;
+/// The format of [`Format`], which is that of the store. Up to the first the journal was in sled.
+pub(super) const FORMAT_SUPPORTED: u8 = 2;
 /// The format of [`Folded`] that is written; the first knew no digests, the second no runs.
 const FOLDED_SUPPORTED: u8 = 3;
 const KIND_FORMAT: u8 = KIND_ENGINE_FIRST + 1;
@@ -31,6 +31,11 @@ impl Format {
             FORMAT_SUPPORTED,
             &self.partitions.to_le_bytes(),
         )
+    }
+
+    /// Whether a row is of the format that is written.
+    pub(super) fn is_current(row: &[u8]) -> bool {
+        open(row).is_ok_and(|envelope| envelope.version == FORMAT_SUPPORTED)
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Format, StoreError> {
@@ -217,12 +222,14 @@ mod tests {
             before_runs(Digests::from_parts(&[1, 5, 0, 0, 1, 8]), true)
         );
         assert!(of_format(3, &[7, 3, 2, 1, 2, 3, 4]).is_err());
-        let newer = seal(KIND_FORMAT, 2, &32_u16.to_le_bytes());
+        let of_format = |format| seal(KIND_FORMAT, format, &32_u16.to_le_bytes());
+        assert_eq!(Format::decode(&of_format(1)), Ok(Format { partitions: 32 }));
+        assert!(!Format::is_current(&of_format(1)) && Format::is_current(&of_format(2)));
         assert_eq!(
-            Format::decode(&newer),
+            Format::decode(&of_format(3)),
             Err(StoreError::NewerFormat {
-                found: 2,
-                supported: 1
+                found: 3,
+                supported: 2
             })
         );
         assert!(matches!(

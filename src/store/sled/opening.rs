@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::clean::Clean;
 use super::counts::Counts;
 use super::disk::{self, Disk};
+use super::journal::Row;
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
 use super::presence::Presence;
@@ -26,7 +27,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     renewal::complete(&options.directory)?;
     let disk = Disk::open(&options.directory, options.cache_bytes, 0)?;
     let format = match disk.format()? {
-        Some(format) => format,
+        Some(format) => brought_up(&disk, format)?,
         None => create(&disk, options)?,
     };
     let folded = disk
@@ -35,9 +36,11 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let runs = Runs::open(&options.directory.join(RUNS), &folded.runs)?;
     let mut overlays = overlays(options, format, &folded);
     let counts = Counts::default();
-    disk.trim()?;
     let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
+    disk.check_journal()?;
     mark::compare(&options.directory, next_row)?;
+    // Only now: what is missing is looked for by a person, who should find everything as it was.
+    disk.trim(next_row)?;
     let folded = moved(&disk, format, folded, &runs, options)?;
     runs.remove_strays()?;
     if !options.passing_prefix.is_empty() {
@@ -120,6 +123,15 @@ fn find_passing(runs: &Runs, prefix: &[u8], overlays: &mut [Overlay]) -> Result<
     Ok(())
 }
 
+/// Has versions that know nothing of the journal's files refuse the store, before there are any rows in them.
+fn brought_up(disk: &Disk, format: Format) -> Result<Format, StoreError> {
+    if !disk.is_format_current()? {
+        disk.set_format(format)?;
+        disk.sync()?;
+    }
+    Ok(format)
+}
+
 fn create(disk: &Disk, options: &SledOptions) -> Result<Format, StoreError> {
     let format = Format {
         partitions: options.partitions.max(1),
@@ -129,21 +141,21 @@ fn create(disk: &Disk, options: &SledOptions) -> Result<Format, StoreError> {
     Ok(format)
 }
 
-/// Replays the journal into the overlays; the number of the next row. Every row from `first` on has to be there.
+/// Replays the journal into the overlays; the number behind the last row of a whole group. Every row from `first` on has to be there.
 fn replay(
     disk: &Disk,
     first: u64,
     overlays: &mut [Overlay],
     counts: &Counts,
 ) -> Result<u64, StoreError> {
-    let mut next = first;
+    let (mut next, mut end) = (first, first);
     let mut before = None;
     let mut group = Vec::new();
     for row in disk.journal() {
-        let (number, bytes) = row?;
+        let Row { number, bytes } = row?;
         counts.journal_grown(1, bytes.len() as u64);
         if number < first {
-            // Folded already: a stop came before its removal, which the next pass does.
+            // Folded already; it goes with the rest of its file.
             continue;
         }
         let (place, stretch) = journal::decode(number, &bytes)?;
@@ -161,9 +173,10 @@ fn replay(
         if place.is_last() {
             replay_group(journal::entries(number, &group)?, overlays, counts)?;
             group.clear();
+            end = next;
         }
     }
-    Ok(next)
+    Ok(end)
 }
 
 fn replay_group(

@@ -112,13 +112,13 @@ impl Overlay {
     pub(super) fn drop_folded(&mut self, entry: &Entry) -> isize {
         // Changed since or not: it is among the records now, and a deletion that came meanwhile has to be folded as well.
         self.presence.note(&entry.key, entry.value.is_some());
-        let is_same = |dirty: &Dirty| dirty.version == entry.version;
-        if !self.dirty.get(&entry.key).is_some_and(is_same) {
-            return 0;
-        }
         let Some((key, dirty)) = self.dirty.remove(&entry.key) else {
             return 0;
         };
+        if dirty.version != entry.version {
+            self.dirty.insert(key, dirty);
+            return 0;
+        }
         let freed = footprint(key.len(), dirty.value.as_ref());
         self.dropped += 1;
         // Either way nothing from before the change stays. Keys that come and go are not asked for again before they go.

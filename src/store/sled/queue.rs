@@ -1,7 +1,8 @@
 //! Commits on their way to the one committer thread, and the tickets they get.
 //!
 //! Invariant: tickets ascend in the order in which commits are queued, which within a partition is the order of its sequence. Commits that somebody
-//! waits for are written at once; others gather for a moment, since a sync costs as much for one as for a thousand.
+//! waits for are written at once, unless many did so for the last ones: those gather for a moment, as all do that nobody waits for, since a sync costs
+//! as much for one as for a thousand (`commit_delay` and `commit_siblings` of PostgreSQL).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,10 @@ use crate::store::{StoreError, Ticket};
 
 /// Longest time that commits gather while nobody waits for them.
 const GATHERING_MAX: Duration = Duration::from_millis(10);
+/// Longest time that commits gather while many wait for theirs.
+const SIBLINGS_GATHERING_MAX: Duration = Duration::from_millis(2);
+/// How many are many.
+const SIBLINGS_MIN: u64 = 8;
 /// Bytes that are written without gathering more.
 const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
@@ -24,6 +29,9 @@ struct Waiting {
     last: u64,
     /// The last ticket that somebody waits for.
     wanted: u64,
+    /// How many wait for one of these, and how many did for those written last.
+    siblings: u64,
+    siblings_before: u64,
     closing: bool,
     mending: bool,
     stopped: bool,
@@ -34,17 +42,28 @@ struct Waiting {
 impl Waiting {
     /// How long commits may still gather; nothing when they are to be written now.
     fn gathers_for(&self) -> Option<Duration> {
-        let written = self.last - self.commits.len() as u64;
-        if self.wanted > written || self.closing || self.bytes >= GATHERED_BYTES_MAX {
+        if self.closing || self.bytes >= GATHERED_BYTES_MAX {
             return None;
         }
-        let left = GATHERING_MAX.checked_sub(self.since?.elapsed())?;
+        let gathering_max = match self.is_wanted(self.wanted) {
+            false => GATHERING_MAX,
+            true if self.siblings_before >= SIBLINGS_MIN => SIBLINGS_GATHERING_MAX,
+            true => return None,
+        };
+        let left = gathering_max.checked_sub(self.since?.elapsed())?;
         (!left.is_zero()).then_some(left)
+    }
+
+    /// Whether the commit of a ticket has not been taken yet.
+    fn is_wanted(&self, ticket: u64) -> bool {
+        let taken = self.last - self.commits.len() as u64;
+        ticket > taken
     }
 
     fn take(&mut self) -> Vec<Commit> {
         self.bytes = 0;
         self.since = None;
+        self.siblings_before = std::mem::take(&mut self.siblings);
         std::mem::take(&mut self.commits)
     }
 }
@@ -97,8 +116,13 @@ impl Queue {
     /// Somebody waits until this ticket is durable.
     pub(super) fn want(&self, ticket: Ticket) {
         let mut waiting = self.waiting();
-        if waiting.wanted < ticket.0 {
-            waiting.wanted = ticket.0;
+        if !waiting.is_wanted(ticket.0) {
+            return;
+        }
+        waiting.wanted = waiting.wanted.max(ticket.0);
+        waiting.siblings += 1;
+        // For the others it makes no difference, and waking somebody costs more than all of this.
+        if waiting.siblings == 1 {
             self.signal.notify_all();
         }
     }
@@ -203,6 +227,26 @@ mod tests {
         queue.push(commit(10)).unwrap();
         queue.want(second);
         assert!(gathers(&queue), "what was waited for is written");
+    }
+
+    #[test]
+    fn where_many_waited_for_the_last_commits_the_next_gather_although_somebody_waits() {
+        let queue = Queue::default();
+        let commits = |count| {
+            for _ in 0..count {
+                let ticket = queue.push(commit(10)).unwrap();
+                queue.want(ticket);
+            }
+        };
+        commits(SIBLINGS_MIN);
+        assert!(!gathers(&queue), "nobody waited before");
+        assert!(matches!(queue.take(), Work::Write(..)));
+        commits(1);
+        let left = queue.waiting().gathers_for();
+        assert!(left.is_none_or(|left| left <= SIBLINGS_GATHERING_MAX));
+        assert!(matches!(queue.take(), Work::Write(commits, _) if commits.len() == 1));
+        commits(1);
+        assert!(!gathers(&queue), "one waited before");
     }
 
     #[test]

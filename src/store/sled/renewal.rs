@@ -38,9 +38,7 @@ pub(super) fn renew(directory: &Path, format: Format, folded: &Folded) -> Result
     disk.set_folded(folded)?;
     disk.sync()?;
     if !drop_within(disk, RELEASE_MAX) {
-        return Err(StoreError::passing(
-            "new files of the journal are still held",
-        ));
+        return Err(StoreError::passing("new files of sled are still held"));
     }
     fs::rename(&current, &old)
         .and_then(|()| fs::rename(&new, &current))

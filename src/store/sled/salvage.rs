@@ -3,19 +3,19 @@
 //! Invariant: the directory given is changed (sled mends its own files when it opens them), so callers give a copy. Whatever sled answers, by
 //! error or by panic, ends the reading of one stretch, not of the rest.
 
+mod journal;
 mod stretches;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use ::sled::{Db, Tree};
 
+use self::journal::Changed;
 use self::stretches::read_all;
 use super::digest::{self, Digests};
 use super::disk::{guarded, open_database};
 use super::earlier::{self, Earlier};
-use super::journal::{self, Entry};
 use super::mark;
 use super::meta::{EarlierFold, Folded, Format, META_FOLDED, META_FORMAT};
 use super::opening::RUNS;
@@ -53,10 +53,13 @@ pub fn salvage(
     found.partitions =
         part(&meta, META_FORMAT, Format::decode, &mut found.lost).map(|format| format.partitions);
     let folded = part(&meta, META_FOLDED, Folded::decode, &mut found.lost);
-    let (changed, next_row) = journal(&database, folded.as_ref(), &mut found)?;
-    if let Err(error) = mark::compare(directory, next_row) {
+    let told = journal::told(directory, &database, folded.as_ref())?;
+    found.journal_rows = told.rows;
+    found.lost.extend(told.lost);
+    if let Err(error) = mark::compare(directory, told.next) {
         found.lost.push(error.to_string());
     }
+    let changed = told.changed;
     let mut give = |row: SnapshotRow| {
         found.rows += 1;
         take(row)
@@ -222,93 +225,6 @@ fn part<T>(
             lost.push(error.to_string());
             None
         }
-    }
-}
-
-type Changed = BTreeMap<(u16, Bytes), Entry>;
-
-/// The newest value of every key in the journal's whole groups, and the number behind its last row.
-fn journal(
-    database: &Db,
-    folded: Option<&Folded>,
-    found: &mut Salvaged,
-) -> Result<(Changed, u64), StoreError> {
-    let tree = guarded(|| database.open_tree("journal"))?;
-    let first = folded.map_or(1, |folded| folded.first_row);
-    let (mut changed, mut next, mut group) = (Changed::new(), first, Vec::new());
-    let mut before = None;
-    let (mut lost, mut unread) = (Vec::new(), Vec::new());
-    read_all(&tree, &mut unread, |key| {
-        let Some(number) = key.try_into().ok().map(u64::from_be_bytes) else {
-            return Ok(Some(format!(
-                "a journal row under the impossible key {}",
-                hex(key)
-            )));
-        };
-        if number < first {
-            return Ok(None);
-        }
-        if number > next {
-            lost.push(format!("journal rows {next} to {} are missing", number - 1));
-            before = None;
-            group.clear();
-        }
-        next = number + 1;
-        let row = guarded(|| tree.get(key))?.unwrap_or_default();
-        let decoded = journal::decode(number, &row);
-        let (place, stretch) = match decoded {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                before = None;
-                group.clear();
-                return Ok(Some(error.to_string()));
-            }
-        };
-        if !place.follows(before) {
-            lost.push(format!(
-                "journal row {number} belongs to a group that is not whole"
-            ));
-            before = None;
-            group.clear();
-            return Ok(None);
-        }
-        before = Some(place);
-        group.extend_from_slice(stretch);
-        found.journal_rows += 1;
-        if place.is_last() {
-            let kept = keep_group((number, &group), folded, &mut changed);
-            lost.extend(kept.err().map(|error| error.to_string()));
-            group.clear();
-        }
-        Ok(None)
-    })?;
-    found.lost.extend(lost);
-    found.lost.extend(unread);
-    Ok((changed, next))
-}
-
-/// Keeps what a whole group, by the number of its last row, says of the keys in it.
-fn keep_group(
-    (number, group): (u64, &[u8]),
-    folded: Option<&Folded>,
-    changed: &mut Changed,
-) -> Result<(), StoreError> {
-    for entry in journal::entries(number, group)? {
-        keep(changed, folded, entry);
-    }
-    Ok(())
-}
-
-fn keep(changed: &mut Changed, folded: Option<&Folded>, entry: Entry) {
-    let is_folded = folded
-        .and_then(|folded| folded.sequences.get(usize::from(entry.partition)))
-        .is_some_and(|sequence| entry.version <= *sequence);
-    let at = (entry.partition, Bytes::clone(&entry.key));
-    let is_newer = changed
-        .get(&at)
-        .is_none_or(|known| known.version < entry.version);
-    if !is_folded && is_newer {
-        changed.insert(at, entry);
     }
 }
 

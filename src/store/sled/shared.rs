@@ -1,14 +1,12 @@
 //! What the callers, the committer, the folder and the compactor share: overlays, queue, runs, disk, progress.
 //!
-//! Invariant: locks are taken in the order folding, folded, partition (several: ascending), queue or disk; the committer holds the disk exclusively
+//! Invariant: locks are taken in the order folding or merging, folded, partition (several: ascending), queue or disk; the committer holds the disk exclusively
 //! only while it holds none other.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use super::SledOptions;
 use super::clean::Clean;
@@ -18,6 +16,7 @@ use super::mark::Mark;
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
 use super::presence::Presence;
+use super::progress::Progress;
 use super::queue::Queue;
 use super::renewal;
 use super::space::Reserve;
@@ -28,15 +27,6 @@ use crate::store::{Answer, Merge, StoreError, Ticket};
 const SLED_BYTES_KEPT_MAX: u64 = 32 * 1024 * 1024;
 /// Longest wait for sled to let go of its files.
 pub(super) const RELEASE_MAX: Duration = Duration::from_secs(5);
-
-/// How far the committer is.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Progress {
-    /// Every commit up to this ticket is durable.
-    durable: u64,
-    /// Why writing does not work at present.
-    failure: Option<StoreError>,
-}
 
 /// Wakes a thread early, or for good.
 #[derive(Default)]
@@ -90,6 +80,7 @@ pub(super) struct Shared {
     pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
+    merging: Mutex<()>,
     folded: Mutex<Folded>,
     /// Whether writing `folded` failed last, so that what the disk has of it is not known.
     is_folded_uncertain: AtomicBool,
@@ -97,7 +88,7 @@ pub(super) struct Shared {
     pub(super) is_being_read: Arc<AtomicBool>,
     next_row: AtomicU64,
     mark: Mark,
-    progress: watch::Sender<Progress>,
+    progress: Progress,
     disk: RwLock<Option<Disk>>,
     lock: Mutex<Option<File>>,
     #[cfg(test)]
@@ -129,11 +120,12 @@ impl Shared {
             counts: opened.counts,
             overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
+            merging: Mutex::new(()),
             folded: Mutex::new(opened.folded),
             is_folded_uncertain: AtomicBool::new(false),
             is_being_read: Arc::default(),
             next_row: AtomicU64::new(opened.next_row),
-            progress: watch::Sender::new(Progress::default()),
+            progress: Progress::default(),
             disk: RwLock::new(Some(opened.disk)),
             lock: Mutex::new(Some(opened.lock)),
             #[cfg(test)]
@@ -160,6 +152,11 @@ impl Shared {
     /// Keeps other folding passes out.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps others from merging runs: a second one would put values from before a fold behind what the first has merged with it.
+    pub(super) fn merging(&self) -> MutexGuard<'_, ()> {
+        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes another list of runs count, first on the disk, then for whoever reads. `change` says what is to be stored, and the list.
@@ -221,7 +218,7 @@ impl Shared {
         self.runs.close();
         let disk = self.disk_slot().take();
         if let Some(disk) = disk {
-            let is_large = disk.bytes() > SLED_BYTES_KEPT_MAX;
+            let is_large = disk.bytes_of_sled() > SLED_BYTES_KEPT_MAX;
             let is_gone = drop_within(disk, RELEASE_MAX);
             // A pass that the reserve kept from folding has left the journal.
             if renew && is_large && is_gone && self.counts.journal_rows() == 0 {
@@ -238,7 +235,7 @@ impl Shared {
         let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = renewal::renew(&self.options.directory, format, &folded) {
             // Whatever it left is put in order at the next opening.
-            tracing::warn!(%error, "the journal's files keep their size");
+            tracing::warn!(%error, "sled's files keep their size");
         }
     }
 
@@ -250,14 +247,25 @@ impl Shared {
             .is_none()
     }
 
-    /// Syncs, counted.
+    /// Syncs the store's own rows, counted.
     pub(super) fn sync(&self, disk: &Disk) -> Result<(), StoreError> {
+        self.begin_sync()?;
+        disk.sync()
+    }
+
+    /// Syncs the journal, counted.
+    pub(super) fn sync_journal(&self, disk: &Disk) -> Result<(), StoreError> {
+        self.begin_sync()?;
+        disk.sync_journal()
+    }
+
+    fn begin_sync(&self) -> Result<(), StoreError> {
         #[cfg(test)]
         if self.broken.load(Ordering::Acquire) {
             return Err(StoreError::passing("a test broke the disk"));
         }
         self.counts.flushed();
-        disk.sync()
+        Ok(())
     }
 
     /// Number of the row that the committer will write next; all before it are durable.
@@ -274,10 +282,7 @@ impl Shared {
     pub(super) fn advance(&self, ticket: Ticket, next_row: u64) {
         self.set_next_row(next_row);
         self.mark.write(next_row);
-        self.progress.send_modify(|progress| {
-            progress.durable = progress.durable.max(ticket.0);
-            progress.failure = None;
-        });
+        self.progress.advance(ticket);
         if self.counts.journal_bytes() >= self.options.fold_after_bytes {
             self.fold_signal.ask();
         }
@@ -285,36 +290,21 @@ impl Shared {
 
     /// Writing does not work at present.
     pub(super) fn fail(&self, error: StoreError) {
-        self.progress
-            .send_modify(|progress| progress.failure = Some(error));
+        self.progress.fail(error);
     }
 
     /// Why writing does not work at present.
     pub(super) fn failure(&self) -> Option<StoreError> {
-        self.progress.borrow().failure.clone()
+        self.progress.failure()
     }
 
     /// See [`crate::store::Engine::durable`].
     pub(super) fn durable(&self, ticket: Ticket) -> Answer<'_, Result<(), StoreError>> {
-        let settled =
-            move |progress: &Progress| progress.durable >= ticket.0 || progress.failure.is_some();
-        let answer = move |progress: &Progress| match &progress.failure {
-            Some(failure) if progress.durable < ticket.0 => Err(failure.clone()),
-            _ => Ok(()),
-        };
-        let now = self.progress.borrow();
-        if settled(&now) {
-            return Answer::ready(answer(&now));
+        if let Some(answer) = self.progress.answer(ticket) {
+            return Answer::ready(answer);
         }
-        drop(now);
         self.queue.want(ticket);
-        let mut progress = self.progress.subscribe();
-        Answer::pending(async move {
-            match progress.wait_for(settled).await {
-                Ok(progress) => answer(&progress),
-                Err(_) => Err(StoreError::lasting("it was closed")),
-            }
-        })
+        Answer::pending(self.progress.durable(ticket))
     }
 }
 

@@ -4,11 +4,12 @@ use tempfile::TempDir;
 
 mod earlier;
 mod failing;
+mod rows;
 mod struck;
 
 use super::*;
 use crate::store::Change;
-use crate::store::conformance::{Counting, Model, add, commit, conforms, delete, put, sum, text};
+use crate::store::conformance::{Counting, Model, add, commit, conforms, delete, put, text};
 
 fn options(directory: &TempDir) -> SledOptions {
     SledOptions {
@@ -78,133 +79,6 @@ fn reopening_equals_the_model_whether_closed_or_dropped() {
         }
         model.compare(&open(&options));
     }
-}
-
-#[test]
-fn a_stop_between_folding_and_removing_rows_repeats_nothing() {
-    let directory = TempDir::new().unwrap();
-    let options = unfolded(&directory);
-    let engine = open(&options);
-    commit(
-        &engine,
-        Partition(1),
-        vec![put("a", "old", None), add("n", 1)],
-    )
-    .unwrap();
-    engine.flush().wait().unwrap();
-    drop(engine);
-    let stale: Vec<_> = raw(&options)
-        .open_tree("journal")
-        .unwrap()
-        .iter()
-        .map(Result::unwrap)
-        .collect();
-    assert_eq!(stale.len(), 1);
-    let engine = open(&options);
-    commit(&engine, Partition(1), vec![delete("a", None), add("n", 1)]).unwrap();
-    engine.close().wait().unwrap();
-    {
-        let journal = raw(&options).open_tree("journal").unwrap();
-        for (number, row) in stale {
-            journal.insert(number, row).unwrap();
-        }
-        journal.flush().unwrap();
-    }
-    // The stale row does not reach up to the first row still needed; what it holds is older than the records.
-    let engine = open(&options);
-    assert_eq!(
-        (text(&engine, "a"), sum(&engine, Partition(1), "n")),
-        (None, 2)
-    );
-    commit(&engine, Partition(1), vec![put("a", "new", Some(0))]).unwrap();
-    assert!(
-        engine
-            .read(Partition(1), b"a")
-            .wait()
-            .unwrap()
-            .unwrap()
-            .version
-            > 2
-    );
-}
-
-#[test]
-fn a_flipped_bit_or_a_missing_row_in_the_journal_is_refused_aloud() {
-    let directory = TempDir::new().unwrap();
-    let options = unfolded(&directory);
-    let engine = open(&options);
-    for number in 0..3 {
-        commit(&engine, Partition(1), vec![add("n", number + 1)]).unwrap();
-        engine.flush().wait().unwrap();
-    }
-    drop(engine);
-    let change = |change: &dyn Fn(&::sled::Tree)| {
-        let database = raw(&options);
-        change(&database.open_tree("journal").unwrap());
-        database.flush().unwrap();
-    };
-    let key = 2_u64.to_be_bytes();
-    let good = raw(&options)
-        .open_tree("journal")
-        .unwrap()
-        .get(key)
-        .unwrap()
-        .unwrap()
-        .to_vec();
-    let mut bad = good.clone();
-    bad[20] ^= 4;
-    change(&|journal| drop(journal.insert(key, bad.clone()).unwrap()));
-    let refused = SledEngine::open(options.clone(), Arc::new(Counting)).err();
-    assert!(
-        matches!(&refused, Some(StoreError::Corrupt { place, what }) if place == "journal row 2" && what.contains("restore")),
-        "{refused:?}"
-    );
-    change(&|journal| drop(journal.remove(key).unwrap()));
-    let refused = SledEngine::open(options.clone(), Arc::new(Counting)).err();
-    assert!(
-        matches!(&refused, Some(StoreError::Corrupt { what, .. }) if what.contains("row 2 is missing")),
-        "{refused:?}"
-    );
-    change(&|journal| drop(journal.insert(key, good.clone()).unwrap()));
-    assert_eq!(sum(&open(&options), Partition(1), "n"), 6);
-}
-
-#[test]
-fn a_large_commit_whose_end_is_missing_never_happened() {
-    let directory = TempDir::new().unwrap();
-    let options = unfolded(&directory);
-    let engine = open(&options);
-    commit(&engine, Partition(1), vec![add("n", 1)]).unwrap();
-    engine.flush().wait().unwrap();
-    let large = "x".repeat(50_000);
-    let changes = ["a", "b", "c"].map(|key| put(key, &large, None));
-    commit(
-        &engine,
-        Partition(1),
-        [vec![add("n", 2)], changes.to_vec()].concat(),
-    )
-    .unwrap();
-    engine.flush().wait().unwrap();
-    drop(engine);
-    {
-        let database = raw(&options);
-        let journal = database.open_tree("journal").unwrap();
-        assert!(journal.len() >= 4);
-        journal.pop_max().unwrap();
-        database.flush().unwrap();
-        // The mark follows the end of a group, so a stop before that end finds an older one.
-        std::fs::remove_file(options.directory.join("mark")).unwrap();
-    }
-    for _ in 0..2 {
-        let engine = open(&options);
-        assert_eq!(
-            (sum(&engine, Partition(1), "n"), text(&engine, "a")),
-            (1, None)
-        );
-        commit(&engine, Partition(1), vec![add("m", 1)]).unwrap();
-        engine.flush().wait().unwrap();
-    }
-    assert_eq!(sum(&open(&options), Partition(1), "m"), 2);
 }
 
 fn run_files(options: &SledOptions) -> Vec<std::path::PathBuf> {
@@ -277,14 +151,14 @@ fn runs_are_merged_while_commits_go_on_and_nothing_is_lost() {
         model.history(&engine, 900 + round, 60);
         folder::pass(&engine.shared).unwrap();
     }
-    // The compactor is at work as well: who comes second finds its runs gone, and leaves the list as it is.
-    while compactor::pass(&engine.shared).unwrap_or(true) {}
+    // The compactor is at work as well: who comes second waits, and looks for what is left to be merged.
+    while compactor::pass(&engine.shared).unwrap() {}
     model.compare(&engine);
     assert!(run_files(&options).len() < 12, "{:?}", run_files(&options));
     engine.close().wait().unwrap();
     let engine = open(&options);
     model.compare(&engine);
-    while compactor::merge_all(&engine.shared).is_err() {}
+    compactor::merge_all(&engine.shared).unwrap();
     model.compare(&engine);
 }
 
@@ -297,21 +171,25 @@ fn at_a_clean_stop_large_files_of_sled_are_replaced_and_an_interrupted_renewal_i
     let mut model = Model::default();
     let engine = open(&options);
     model.history(&engine, 41, 100);
-    for number in 0..50_u64 {
-        let mut state = number + 1;
-        let noise: Vec<u8> = (0..1_000_000)
-            .map(|_| struck::next(&mut state) as u8)
-            .collect();
-        let change = Change::Put {
-            key: b"large".to_vec(),
-            value: noise,
-            expected: None,
-        };
-        commit(&engine, Partition(3), vec![change]).unwrap();
-        engine.flush().wait().unwrap();
-    }
-    commit(&engine, Partition(3), vec![delete("large", None)]).unwrap();
     engine.flush().wait().unwrap();
+    drop(engine);
+    {
+        // As when sled had more than the store's own rows.
+        let database = raw(&options);
+        let noise = database.open_tree("noise").unwrap();
+        for number in 0..50_u64 {
+            let mut state = number + 1;
+            let value: Vec<u8> = (0..1_000_000)
+                .map(|_| struck::next(&mut state) as u8)
+                .collect();
+            noise.insert(number.to_be_bytes(), value).unwrap();
+            database.flush().unwrap();
+        }
+        database.drop_tree("noise").unwrap();
+        database.flush().unwrap();
+    }
+    let engine = open(&options);
+    model.compare(&engine);
     assert!(bytes() > 32 << 20, "{}", bytes());
     engine.close().wait().unwrap();
     assert!(bytes() < 9 << 20, "{}", bytes());
@@ -324,7 +202,6 @@ fn at_a_clean_stop_large_files_of_sled_are_replaced_and_an_interrupted_renewal_i
     std::fs::create_dir(options.directory.join("sled.old")).unwrap();
     for _ in 0..2 {
         let engine = open(&options);
-        assert_eq!(text(&engine, "large"), None);
         commit(&engine, Partition(2), vec![put("later", "1", None)]).unwrap();
         engine.close().wait().unwrap();
         assert!(!options.directory.join("sled.old").exists());
@@ -332,7 +209,7 @@ fn at_a_clean_stop_large_files_of_sled_are_replaced_and_an_interrupted_renewal_i
     }
     let engine = open(&options);
     commit(&engine, Partition(2), vec![delete("later", None)]).unwrap();
-    commit(&engine, Partition(3), vec![delete("large", None)]).unwrap();
+    model.compare(&engine);
     assert_eq!(engine.health(), Ok(()));
 }
 
@@ -485,7 +362,7 @@ fn a_newer_format_and_a_store_in_use_are_refused_with_what_to_do() {
         refused,
         Some(StoreError::NewerFormat {
             found: 9,
-            supported: 1
+            supported: 2
         })
     );
 }

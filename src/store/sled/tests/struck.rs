@@ -60,7 +60,7 @@ struct Ends {
     without_effect: u64,
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -72,9 +72,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The file of sled and those of the runs, with their bytes.
+/// The file of sled, those of the journal and those of the runs, with their bytes.
 fn files(options: &SledOptions) -> Vec<(PathBuf, u64)> {
     let mut paths = run_files(options);
+    paths.extend(segments::paths(&options.directory.join("journal")).unwrap());
     paths.insert(0, options.directory.join("sled/db"));
     let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
     paths
