@@ -29,7 +29,7 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Parser)]
 struct Args {
     /// People who have a record.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     people: u64,
     /// Bytes of a record, where the records are not the server's own.
     #[arg(long, default_value_t = 300)]
@@ -56,6 +56,9 @@ struct Args {
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+/// Memory that all records take on no side, bytes.
+const IN_MEMORY_BYTES: u64 = 4 << 30;
 
 type Failure = Box<dyn Error>;
 
@@ -188,7 +191,9 @@ impl Bench {
 
     fn filled_sled(&self) -> Result<(sled::Db, File), Failure> {
         let path = self.directory.path().join("sled");
-        let options = sled::Config::new().path(&path).cache_capacity(256 << 20);
+        let options = sled::Config::new()
+            .path(&path)
+            .cache_capacity(IN_MEMORY_BYTES);
         let database = options.flush_every_ms(None).open()?;
         for person in 0..self.args.people {
             database.insert(key(person), vec![1; self.args.bytes])?;
@@ -211,7 +216,10 @@ impl Bench {
     }
 
     fn filled_engine(&self) -> Result<SledEngine, Failure> {
-        let options = SledOptions::new(self.directory.path().join("engine"));
+        let options = SledOptions {
+            records_bytes: IN_MEMORY_BYTES,
+            ..SledOptions::new(self.directory.path().join("engine"))
+        };
         let engine = SledEngine::open(options, Arc::new(MergeRecords))?;
         for person in 0..self.args.people {
             let put = Change::Put {
@@ -287,7 +295,7 @@ impl Bench {
 
 /// All people in memory, as sled has its records: with their mails they are several times as large.
 fn in_memory() -> String {
-    format!("store.cache_bytes={}", 2_u64 << 30)
+    format!("store.cache_bytes={}", 2 * IN_MEMORY_BYTES)
 }
 
 fn program() -> PathBuf {
