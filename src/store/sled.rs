@@ -13,6 +13,7 @@ mod digest;
 mod disk;
 mod earlier;
 mod folder;
+mod guarded;
 mod journal;
 mod mark;
 mod meta;

@@ -134,6 +134,7 @@ fn write(shared: &Shared, groups: Vec<Group>, ticket: Ticket) -> Result<(), Stor
         disk.append(&groups)?;
         shared.sync_journal(disk)
     })?;
+    shared.mark(next)?;
     shared.counts.journal_grown(rows, bytes);
     shared.advance(ticket, next);
     Ok(())

@@ -3,21 +3,20 @@
 //!
 //! Invariant: after [`Disk::sync`] every row of the store's own written before is on the platter, after [`Disk::sync_journal`] every row of the journal.
 //! sled 0.34's own flush stops at the page cache and never syncs the files it keeps large pages in; both were measured to lose data in a power
-//! cut. No call into sled can unwind out of this file.
+//! cut. Calls into sled go through [`guarded`].
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::sled::{Db, Mode, Tree};
 
 use super::earlier::{self, Earlier};
+use super::guarded::{guarded, let_go};
 use super::journal::{Group, Row, decode};
 use super::meta::{Folded, Format, META_FOLDED, META_FORMAT};
 use super::segments::Segments;
@@ -68,20 +67,32 @@ impl Disk {
         let path = directory.join(name);
         let database =
             open_database(&path, cache_bytes).map_err(|error| unopenable(&path, error))?;
+        let opened = Disk::over(&database, directory, &path, generation);
+        // The last handle goes here if that failed.
+        let_go(database);
+        opened
+    }
+
+    fn over(
+        database: &Db,
+        directory: &Path,
+        path: &Path,
+        generation: u64,
+    ) -> Result<Disk, StoreError> {
         let tree = |name: &str| {
-            guarded(|| database.open_tree(name)).map_err(|error| unopenable(&path, error))
+            guarded(|| database.open_tree(name)).map_err(|error| unopenable(path, error))
         };
         let disk = Disk {
             generation,
             earlier_journal: tree("journal")?,
             meta: tree("meta")?,
             journal: Segments::open(directory)?,
-            file: File::open(path.join("db")).map_err(|error| unusable(&path, &error))?,
+            file: File::open(path.join("db")).map_err(|error| unusable(path, &error))?,
             blobs: path.join("blobs"),
             synced_blobs: Mutex::default(),
-            database,
+            database: database.clone(),
         };
-        for part in [directory, &path, &path.join("conf"), &disk.blobs] {
+        for part in [directory, path, &path.join("conf"), &disk.blobs] {
             sync_whole(part).map_err(|error| unusable(part, &error))?;
         }
         disk.sync()?;
@@ -326,60 +337,4 @@ fn unopenable(path: &Path, error: StoreError) -> StoreError {
         },
         other => other,
     }
-}
-
-thread_local! {
-    /// Whether this thread is in a call of sled.
-    static IN_SLED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Keeps panics of sled, which are how it reports some damage, from being printed as if they were defects of this program.
-fn quiet_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let thread = std::thread::current();
-            let name = thread.name().unwrap_or_default();
-            let is_sleds = name.starts_with("sled") || name == "log flusher";
-            if is_sleds || IN_SLED.get() {
-                tracing::debug!(%panic, "sled gave up");
-            } else {
-                before(panic);
-            }
-        }));
-    });
-}
-
-/// Calls sled. It reports damage by an error or by a panic; both become a [`StoreError`].
-pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
-    quiet_panics();
-    let outer = IN_SLED.replace(true);
-    let called = catch_unwind(AssertUnwindSafe(call));
-    IN_SLED.set(outer);
-    match called {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(::sled::Error::Io(error))) => Err(StoreError::of_io("the disk answered", &error)),
-        Ok(Err(error @ ::sled::Error::Corruption { .. })) => Err(damaged(error.to_string())),
-        Ok(Err(::sled::Error::Unsupported(_))) => Err(damaged(
-            "they claim a version that was never written".into(),
-        )),
-        Ok(Err(error)) => Err(StoreError::passing(error.to_string())),
-        Err(panic) => Err(damaged(panic_text(&*panic))),
-    }
-}
-
-fn damaged(what: String) -> StoreError {
-    StoreError::Corrupt {
-        what,
-        place: "the store's files".into(),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("sled gave up: {}", text.unwrap_or("no reason given"))
 }

@@ -6,7 +6,7 @@
 use ::sled::{Db, Tree};
 
 use super::digest::{self, Difference, Digests};
-use super::disk::guarded;
+use super::guarded::guarded;
 use super::meta::EarlierFold;
 use crate::store::runs::{Run, Runs, full_key, split};
 use crate::store::{Bytes, StoreError, Stored, Version};

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::clean::Clean;
 use super::counts::Counts;
 use super::disk::{self, Disk};
+use super::guarded::let_go;
 use super::journal::Row;
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
 use super::presence::Presence;
 use super::renewal;
-use super::shared::Opened;
+use super::shared::{Found, Opened};
 use super::{SledOptions, journal, mark};
 use crate::store::StoreError;
 use crate::store::runs::{Runs, keys_under};
@@ -26,9 +27,19 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let lock = disk::lock(&options.directory)?;
     renewal::complete(&options.directory)?;
     let disk = Disk::open(&options.directory, options.cache_bytes, 0)?;
+    match found(options, &disk) {
+        Ok(found) => Ok(Opened { lock, disk, found }),
+        Err(error) => {
+            let_go(disk);
+            Err(error)
+        }
+    }
+}
+
+fn found(options: &SledOptions, disk: &Disk) -> Result<Found, StoreError> {
     let format = match disk.format()? {
-        Some(format) => brought_up(&disk, format)?,
-        None => create(&disk, options)?,
+        Some(format) => brought_up(disk, format)?,
+        None => create(disk, options)?,
     };
     let folded = disk
         .folded()?
@@ -36,19 +47,17 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let runs = Runs::open(&options.directory.join(RUNS), &folded.runs)?;
     let mut overlays = overlays(options, format, &folded);
     let counts = Counts::default();
-    let next_row = replay(&disk, folded.first_row, &mut overlays, &counts)?;
+    let next_row = replay(disk, folded.first_row, &mut overlays, &counts)?;
     disk.check_journal()?;
     mark::compare(&options.directory, next_row)?;
     // Only now: what is missing is looked for by a person, who should find everything as it was.
     disk.trim(next_row)?;
-    let folded = moved(&disk, format, folded, &runs, options)?;
+    let folded = moved(disk, format, folded, &runs, options)?;
     runs.remove_strays()?;
     if !options.passing_prefix.is_empty() {
         find_passing(&runs, &options.passing_prefix, &mut overlays)?;
     }
-    Ok(Opened {
-        lock,
-        disk,
+    Ok(Found {
         overlays,
         folded,
         runs,

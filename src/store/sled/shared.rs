@@ -12,6 +12,7 @@ use super::SledOptions;
 use super::clean::Clean;
 use super::counts::Counts;
 use super::disk::Disk;
+use super::guarded::let_go;
 use super::mark::Mark;
 use super::meta::{Folded, Format};
 use super::overlay::Overlay;
@@ -99,6 +100,11 @@ pub(super) struct Shared {
 pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) disk: Disk,
+    pub(super) found: Found,
+}
+
+/// What the files said.
+pub(super) struct Found {
     pub(super) overlays: Vec<Overlay>,
     pub(super) folded: Folded,
     pub(super) runs: Runs,
@@ -108,26 +114,27 @@ pub(super) struct Opened {
 
 impl Shared {
     pub(super) fn new(options: SledOptions, merge: Arc<dyn Merge>, opened: Opened) -> Self {
+        let Opened { lock, disk, found } = opened;
         Shared {
             reserve: Reserve::new(&options.directory, options.free_bytes_min),
-            mark: Mark::open(&options.directory),
+            mark: Mark::of(&options.directory),
             options,
             merge,
             queue: Queue::default(),
             fold_signal: Signal::default(),
             merge_signal: Signal::default(),
-            runs: opened.runs,
-            counts: opened.counts,
-            overlays: opened.overlays.into_iter().map(Mutex::new).collect(),
+            runs: found.runs,
+            counts: found.counts,
+            overlays: found.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
             merging: Mutex::new(()),
-            folded: Mutex::new(opened.folded),
+            folded: Mutex::new(found.folded),
             is_folded_uncertain: AtomicBool::new(false),
             is_being_read: Arc::default(),
-            next_row: AtomicU64::new(opened.next_row),
+            next_row: AtomicU64::new(found.next_row),
             progress: Progress::default(),
-            disk: RwLock::new(Some(opened.disk)),
-            lock: Mutex::new(Some(opened.lock)),
+            disk: RwLock::new(Some(disk)),
+            lock: Mutex::new(Some(lock)),
             #[cfg(test)]
             broken: std::sync::atomic::AtomicBool::new(false),
         }
@@ -278,10 +285,14 @@ impl Shared {
         self.next_row.store(next, Ordering::Release);
     }
 
+    /// Notes beside the journal how far it is durable.
+    pub(super) fn mark(&self, next_row: u64) -> Result<(), StoreError> {
+        self.mark.write(next_row)
+    }
+
     /// Everything up to the ticket is durable, and any failure is over.
     pub(super) fn advance(&self, ticket: Ticket, next_row: u64) {
         self.set_next_row(next_row);
-        self.mark.write(next_row);
         self.progress.advance(ticket);
         if self.counts.journal_bytes() >= self.options.fold_after_bytes {
             self.fold_signal.ask();
@@ -318,7 +329,7 @@ pub(super) fn drop_within(disk: Disk, limit: Duration) -> bool {
     let releasing = std::thread::Builder::new()
         .name("hermod-release".to_owned())
         .spawn(move || {
-            drop(disk);
+            let_go(disk);
             // Nobody waits any more once the limit has passed.
             let _ = done.send(());
         });

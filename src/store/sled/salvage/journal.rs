@@ -10,7 +10,7 @@ use ::sled::Db;
 
 use super::hex;
 use super::stretches::read_all;
-use crate::store::sled::disk::guarded;
+use crate::store::sled::guarded::guarded;
 use crate::store::sled::journal::{self, Entry, Place};
 use crate::store::sled::meta::Folded;
 use crate::store::sled::segments::{Frame, Frames, JOURNAL, paths};

@@ -6,7 +6,7 @@ use ::sled::Tree;
 
 use super::hex;
 use crate::store::StoreError;
-use crate::store::sled::disk::guarded;
+use crate::store::sled::guarded::guarded;
 
 /// Most partitions that a store can have.
 const PARTITIONS_MAX: u16 = 4_096;
