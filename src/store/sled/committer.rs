@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::disk::{Disk, probe};
+use super::guarded::let_go;
 use super::journal::{Commit, Entry, Group, pack, pack_atomically};
 use super::queue::Work;
 use super::shared::{RELEASE_MAX, Shared, drop_within};
@@ -57,7 +58,8 @@ impl Committer<'_> {
                 *sequence = commit.version;
             }
         }
-        write(self.shared, pack(commits, self.shared.next_row()), ticket)?;
+        let groups = pack(commits, self.shared.next_row());
+        write(self.shared, groups, ticket, Shared::mark)?;
         self.durable = durable;
         Ok(())
     }
@@ -93,16 +95,31 @@ impl Committer<'_> {
             shared.options.cache_bytes,
             generation,
         )?;
-        // Rows written since were not acknowledged, and a disk that failed may show what it does not have.
-        let behind_last = disk.trim(shared.next_row())?.map_or(1, |last| last + 1);
-        let next = behind_last.max(disk.folded()?.map_or(1, |folded| folded.first_row));
-        if next < shared.next_row() {
-            // Rows that were durable are gone: everything unfolded is written again.
-            self.durable.fill(0);
-        }
+        let next = match self.trimmed(&disk) {
+            Ok(next) => next,
+            Err(error) => {
+                let_go(disk);
+                return Err(error);
+            }
+        };
         // Under the same hold, so that nobody pairs this opening with the number of another.
         shared.set_next_row(next);
         *slot = Some(disk);
+        Ok(next)
+    }
+
+    /// Drops what files just opened anew have of rows that were not acknowledged; the number of the next row.
+    fn trimmed(&mut self, disk: &Disk) -> Result<u64, StoreError> {
+        let shared = self.shared;
+        let first = disk.folded()?.map_or(1, |folded| folded.first_row);
+        let is_whole = disk.check_journal(first).is_ok();
+        // A disk that failed may show what it does not have.
+        let behind_last = disk.trim(shared.next_row())?.map_or(1, |last| last + 1);
+        let next = behind_last.max(first);
+        if next < shared.next_row() || !is_whole {
+            // Rows that were durable are gone: everything unfolded is written again.
+            self.durable.fill(0);
+        }
         Ok(next)
     }
 
@@ -116,13 +133,19 @@ impl Committer<'_> {
             entries.extend(overlay.entries_after(partition, *sequence));
             *sequence = overlay.sequence;
         }
-        write(self.shared, vec![pack_atomically(entries, next)], ticket)?;
+        let group = pack_atomically(entries, next);
+        write(self.shared, vec![group], ticket, Shared::mark_durably)?;
         self.durable = durable;
         Ok(())
     }
 }
 
-fn write(shared: &Shared, groups: Vec<Group>, ticket: Ticket) -> Result<(), StoreError> {
+fn write(
+    shared: &Shared,
+    groups: Vec<Group>,
+    ticket: Ticket,
+    mark: fn(&Shared, u64) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let rows: u64 = groups.iter().map(|group| group.len() as u64).sum();
     let bytes: u64 = groups
         .iter()
@@ -134,7 +157,7 @@ fn write(shared: &Shared, groups: Vec<Group>, ticket: Ticket) -> Result<(), Stor
         disk.append(&groups)?;
         shared.sync_journal(disk)
     })?;
-    shared.mark(next)?;
+    mark(shared, next)?;
     shared.counts.journal_grown(rows, bytes);
     shared.advance(ticket, next);
     Ok(())

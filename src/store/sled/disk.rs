@@ -161,9 +161,9 @@ impl Disk {
         self.journal.cut();
     }
 
-    /// Refuses a journal of which something that was durable does not read.
-    pub(super) fn check_journal(&self) -> Result<(), StoreError> {
-        self.journal.check()
+    /// Refuses a journal of which something that was durable does not read, where any row from `first` on is behind it.
+    pub(super) fn check_journal(&self, first: u64) -> Result<(), StoreError> {
+        self.journal.check(first)
     }
 
     /// Every row of the journal, ascending. Of files just opened.
@@ -186,14 +186,23 @@ impl Disk {
         if let Some(end) = self.journal.end() {
             return Ok(Some(end - 1));
         }
-        while let Some((key, bytes)) = guarded(|| self.earlier_journal.last())? {
+        let mut is_changed = false;
+        let last = loop {
+            let Some((key, bytes)) = guarded(|| self.earlier_journal.last())? else {
+                break None;
+            };
             let number = row_number(&key)?;
             if number < below && decode(number, &bytes)?.0.is_last() {
-                return Ok(Some(number));
+                break Some(number);
             }
             guarded(|| self.earlier_journal.remove(&key))?;
+            is_changed = true;
+        };
+        // Their numbers are used again, by rows that are found beside what is left here.
+        if is_changed {
+            self.sync()?;
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// Removes rows that lie before `number`, as far as the files allow; how many, and how many bytes of them.

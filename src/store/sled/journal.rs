@@ -226,6 +226,11 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<(Place, &[u8]), StoreE
     }
 }
 
+/// Whether bytes begin as a row does; most others do not.
+pub(super) fn begins_row(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&KIND)
+}
+
 /// A row, whatever its number.
 ///
 /// # Errors

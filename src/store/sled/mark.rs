@@ -78,6 +78,18 @@ impl Mark {
         }
     }
 
+    /// Makes what was noted durable.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.as_ref().map_or(Ok(()), File::sync_all) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(StoreError::of_io("the mark of the journal", &error)),
+        }
+    }
+
     fn write_to(&self, slot: &mut Option<File>, next_row: u64) -> io::Result<()> {
         let file = match slot {
             Some(file) => file,

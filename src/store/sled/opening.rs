@@ -48,7 +48,7 @@ fn found(options: &SledOptions, disk: &Disk) -> Result<Found, StoreError> {
     let mut overlays = overlays(options, format, &folded);
     let counts = Counts::default();
     let next_row = replay(disk, folded.first_row, &mut overlays, &counts)?;
-    disk.check_journal()?;
+    disk.check_journal(folded.first_row)?;
     mark::compare(&options.directory, next_row)?;
     // Only now: what is missing is looked for by a person, who should find everything as it was.
     disk.trim(next_row)?;

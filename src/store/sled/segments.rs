@@ -8,7 +8,7 @@ mod frames;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -90,7 +90,7 @@ impl Segment {
             next += 1;
             before = Some(place);
             if place.is_last() {
-                (segment.end, segment.bytes) = (next, frames.position);
+                (segment.end, segment.bytes) = (next, frames.position as u64);
             }
         }
         Ok(segment)
@@ -107,7 +107,7 @@ impl Segment {
     fn all_rows(&self) -> Result<Vec<Row>, StoreError> {
         let mut frames = Frames::open(&self.path)?;
         let mut rows = Vec::new();
-        while frames.position < self.bytes {
+        while (frames.position as u64) < self.bytes {
             let Some(Frame::Row(row, ..)) = frames.next()? else {
                 return Err(StoreError::passing(format!(
                     "{} changed while it was read",
@@ -119,14 +119,27 @@ impl Segment {
         Ok(rows)
     }
 
-    /// Drops what the file holds behind its whole groups.
-    fn cut_off(&self) -> io::Result<()> {
-        let file = File::options().write(true).open(&self.path)?;
-        if file.metadata()?.len() > self.bytes {
-            file.set_len(self.bytes)?;
-            file.sync_all()?;
+    /// Drops what the file holds behind its whole groups, and makes those durable: whoever wrote them may have been stopped before that. Written
+    /// anew, since pages that a disk once failed to take pass for clean.
+    fn settle(&self) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        match self.write_anew(&new) {
+            Ok(()) => fs::rename(&new, &self.path),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(&new)?;
+                let file = File::options().write(true).open(&self.path)?;
+                file.set_len(self.bytes)?;
+                file.sync_all()
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
+    }
+
+    fn write_anew(&self, new: &Path) -> io::Result<()> {
+        let mut kept = File::open(&self.path)?.take(self.bytes);
+        let mut file = File::create(new)?;
+        io::copy(&mut kept, &mut file)?;
+        file.sync_all()
     }
 
     fn remove(&self) -> Result<(), StoreError> {
@@ -173,16 +186,16 @@ impl Segments {
             .map(|segment| segment.end)
     }
 
-    /// Refuses a journal of which something that was durable does not read.
+    /// Refuses a journal of which something that was durable does not read, where any row from `first` on is behind it.
     ///
     /// # Errors
     /// A row further on says so.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self, first: u64) -> Result<(), StoreError> {
         let state = self.state();
         let mut witnessed = state
             .finished
             .iter()
-            .filter_map(|segment| Some((segment, segment.witness?)));
+            .filter_map(|segment| Some((segment, segment.witness.filter(|last| *last >= first)?)));
         match witnessed.next() {
             None => Ok(()),
             Some((segment, witness)) => Err(StoreError::Corrupt {
@@ -207,7 +220,8 @@ impl Segments {
             })
     }
 
-    /// Drops what was never acknowledged: the rest of a group behind the last whole one, and the rows from `below` on. For files just opened.
+    /// Drops what was never acknowledged: the rest of a group behind the last whole one, and the rows from `below` on. The rest is durable afterwards.
+    /// For files just opened.
     pub(super) fn trim(&self, below: u64) -> Result<(), StoreError> {
         let mut state = self.state();
         while let Some(last) = state.finished.back_mut() {
@@ -215,7 +229,7 @@ impl Segments {
                 *last = Segment::read(last.path.clone(), below)?;
             }
             if last.rows() > 0 {
-                last.cut_off().map_err(|error| failed(&last.path, &error))?;
+                last.settle().map_err(|error| failed(&last.path, &error))?;
                 break;
             }
             last.remove()?;
@@ -288,7 +302,14 @@ impl Segments {
             .front()
             .filter(|segment| segment.end <= number)
         {
-            segment.remove()?;
+            if let Err(error) = segment.remove() {
+                // What is gone is told; the next pass meets the error first.
+                return if rows > 0 {
+                    Ok((rows, bytes))
+                } else {
+                    Err(error)
+                };
+            }
             (rows, bytes) = (rows + segment.rows(), bytes + segment.bytes_of_rows());
             state.finished.pop_front();
         }
@@ -418,10 +439,11 @@ mod tests {
             let file = File::options().write(true).open(path).unwrap();
             file.set_len(whole + cut_at).unwrap();
             let segments = Segments::open(store.path()).unwrap();
-            assert_eq!((segments.end(), segments.check()), (Some(3), Ok(())));
-            assert_eq!(file.metadata().unwrap().len(), whole + cut_at);
+            assert_eq!((segments.end(), segments.check(1)), (Some(3), Ok(())));
+            let length = || fs::metadata(path).unwrap().len();
+            assert_eq!(length(), whole + cut_at);
             segments.trim(u64::MAX).unwrap();
-            assert_eq!(file.metadata().unwrap().len(), whole);
+            assert_eq!(length(), whole);
             segments.trim(2).unwrap();
             assert_eq!(numbers(&segments), [1]);
             segments.trim(1).unwrap();

@@ -290,6 +290,12 @@ impl Shared {
         self.mark.write(next_row)
     }
 
+    /// The same, so that it outlives a power cut: the mark there was may say more, of rows that are gone and were written again under lower numbers.
+    pub(super) fn mark_durably(&self, next_row: u64) -> Result<(), StoreError> {
+        self.mark.write(next_row)?;
+        self.mark.sync()
+    }
+
     /// Everything up to the ticket is durable, and any failure is over.
     pub(super) fn advance(&self, ticket: Ticket, next_row: u64) {
         self.set_next_row(next_row);

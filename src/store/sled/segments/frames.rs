@@ -1,11 +1,9 @@
 //! Rows as they lie in a file of the journal: one after another, each after its length.
 //!
-//! Invariant: what does not read is passed over as far as its length leads, and told of; nothing behind it is taken for what it is not, since every row
-//! is sealed.
+//! Invariant: what does not read is passed over up to the next row that does, and told of; nothing is taken for what it is not, since every row is
+//! sealed.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::failed;
 use crate::store::StoreError;
@@ -14,8 +12,7 @@ use crate::store::sled::journal::{self, Group, Place, ROW_BYTES_MAX, Row};
 /// Bytes of a length.
 pub(in crate::store::sled) const LENGTH_BYTES: usize = 4;
 /// Longest row there can be: a stretch with its number, place and envelope.
-const FRAME_BYTES_MAX: u64 = ROW_BYTES_MAX as u64 + 64;
-const READ_BYTES: usize = 256 * 1024;
+const FRAME_BYTES_MAX: usize = ROW_BYTES_MAX + 64;
 
 /// Rows as they lie in a file: each after its length.
 pub(in crate::store::sled) fn framed(groups: &[Group]) -> Vec<u8> {
@@ -37,65 +34,69 @@ pub(in crate::store::sled) enum Frame {
     Unreadable(u64),
 }
 
-/// What lies in a file, one after another, as far as the lengths lead.
+/// What lies in a file, one after another. Behind what does not read it goes on with the next row that does.
 pub(in crate::store::sled) struct Frames {
-    reader: BufReader<File>,
-    path: PathBuf,
-    length: u64,
+    bytes: Vec<u8>,
     /// Where the frame read last ends, bytes.
-    pub(in crate::store::sled) position: u64,
+    pub(in crate::store::sled) position: usize,
 }
 
 // === impl Frames ===
 
 impl Frames {
     pub(in crate::store::sled) fn open(path: &Path) -> Result<Frames, StoreError> {
-        let file = File::open(path).map_err(|error| failed(path, &error))?;
-        let length = file.metadata().map_err(|error| failed(path, &error))?.len();
-        Ok(Frames {
-            reader: BufReader::with_capacity(READ_BYTES, file),
-            path: path.to_owned(),
-            length,
-            position: 0,
-        })
+        let bytes = std::fs::read(path).map_err(|error| failed(path, &error))?;
+        Ok(Frames { bytes, position: 0 })
     }
 
     /// What comes next; `None` at the end of the file.
     ///
     /// # Errors
-    /// The disk does not answer, or a row is of a newer format.
+    /// A row is of a newer format.
     pub(in crate::store::sled) fn next(&mut self) -> Result<Option<Frame>, StoreError> {
-        let left = self.length - self.position;
-        let mut length = [0; LENGTH_BYTES];
-        if left > LENGTH_BYTES as u64 {
-            self.fill(&mut length)?;
+        let from = self.position;
+        if let Some(frame) = self.row_at(from)? {
+            return Ok(Some(frame));
         }
-        let length = u32::from_le_bytes(length);
-        let bytes_max = left
-            .saturating_sub(LENGTH_BYTES as u64)
-            .min(FRAME_BYTES_MAX);
-        if length == 0 || u64::from(length) > bytes_max {
-            // Where the next one begins is not known.
-            self.position = self.length;
-            return Ok((left > 0).then_some(Frame::Unreadable(left)));
-        }
-        let mut bytes = vec![0; length as usize];
-        self.fill(&mut bytes)?;
-        let all = LENGTH_BYTES as u64 + u64::from(length);
-        self.position += all;
-        match journal::read(&bytes) {
-            Ok(read) => {
-                let (number, place, durable) = (read.number, read.place, read.durable);
-                Ok(Some(Frame::Row(Row { number, bytes }, place, durable)))
+        while self.position < self.bytes.len() {
+            self.position += 1;
+            let at = self.position;
+            if self.row_at(at)?.is_some() {
+                self.position = at;
+                break;
             }
-            Err(newer @ StoreError::NewerFormat { .. }) => Err(newer),
-            Err(_) => Ok(Some(Frame::Unreadable(all))),
         }
+        let bytes = self.position - from;
+        Ok((bytes > 0).then_some(Frame::Unreadable(bytes as u64)))
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), StoreError> {
-        self.reader
-            .read_exact(bytes)
-            .map_err(|error| failed(&self.path, &error))
+    /// The row that begins at a place, if one does; reading goes on behind it.
+    fn row_at(&mut self, at: usize) -> Result<Option<Frame>, StoreError> {
+        let Some((length, rest)) = self
+            .bytes
+            .get(at..)
+            .and_then(|rest| rest.split_first_chunk::<LENGTH_BYTES>())
+        else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let sealed = rest
+            .get(..length)
+            .filter(|sealed| length <= FRAME_BYTES_MAX && journal::begins_row(sealed));
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        match journal::read(sealed) {
+            Ok(read) => {
+                let row = Row {
+                    number: read.number,
+                    bytes: sealed.to_vec(),
+                };
+                self.position = at + LENGTH_BYTES + length;
+                Ok(Some(Frame::Row(row, read.place, read.durable)))
+            }
+            Err(newer @ StoreError::NewerFormat { .. }) => Err(newer),
+            Err(_) => Ok(None),
+        }
     }
 }

@@ -293,3 +293,35 @@ fn salvage_reads_round_a_row_that_does_not_read_and_tells_of_it() {
         found.lost
     );
 }
+
+type Strike<'a> = &'a dyn Fn(&mut [u8]);
+
+#[test]
+fn a_damaged_length_or_a_stretch_of_zeros_hides_nothing_that_was_durable() {
+    let directory = TempDir::new().unwrap();
+    let options = unfolded(&directory);
+    of_rows(&options, 40);
+    forget_mark(&options);
+    let path = journal_files(&options).remove(0);
+    let good = std::fs::read(&path).unwrap();
+    let row_bytes = 4 + rows(&options)[0].bytes.len();
+    let strikes: [Strike<'_>; 4] = [
+        &|bytes| bytes[3 * row_bytes] ^= 1,
+        &|bytes| bytes[3 * row_bytes + 3] ^= 64,
+        &|bytes| bytes[3 * row_bytes..9 * row_bytes + 7].fill(0),
+        &|bytes| bytes[..row_bytes + 2].fill(0xF0),
+    ];
+    for strike in strikes {
+        let mut bad = good.clone();
+        strike(&mut bad);
+        std::fs::write(&path, &bad).unwrap();
+        let refused = refusal(&options);
+        assert!(refused.contains("does not read"), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), bad, "nothing is changed");
+        let copied = TempDir::new().unwrap();
+        let found = salvage(&copy_of(&options, &copied), |_| Ok(())).unwrap();
+        assert!(found.journal_rows >= 33, "{found:?}");
+    }
+    std::fs::write(&path, good).unwrap();
+    assert_eq!(sum(&open(&options), Partition(1), "n"), 820);
+}
