@@ -1,8 +1,8 @@
 //! The one thread that makes commits durable: it drains the queue without lingering, so batches form by themselves while it syncs.
 //!
 //! Invariant: progress moves past a ticket only after the rows holding it are synced. After a failed write the same files are not asked again: they are
-//! opened anew, what they had not made durable is dropped, and what was not durable is written again; all that is unfolded, should durable rows be missing. It asks for little space,
-//! since a full disk is the usual cause.
+//! opened anew, what they had not made durable is dropped, and what was not durable is written again; all that is unfolded, should durable rows be
+//! missing. It asks for little space, since a full disk is the usual cause.
 
 use std::time::Duration;
 

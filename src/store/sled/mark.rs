@@ -1,4 +1,4 @@
-//! The mark: a few bytes beside sled's files that say how far the journal was durable.
+//! The mark: a few bytes beside the journal that say how far it was durable.
 //!
 //! Invariant: the mark is written after the rows it speaks of are synced, and before they are acknowledged, so a store that ends before its mark has
 //! lost what was acknowledged. A row that does not read ends the journal, be it damaged or the torn end of an interrupted write; this tells.

@@ -22,6 +22,8 @@ pub(super) const JOURNAL: &str = "journal";
 /// Length from which another file is begun, bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const EXTENSION: &str = "rows";
+/// Of a file that is being written anew.
+const EXTENSION_NEW: &str = "new";
 
 /// A file, as far as it holds whole groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +122,13 @@ impl Segment {
     }
 
     /// Drops what the file holds behind its whole groups, and makes those durable: whoever wrote them may have been stopped before that. Written
-    /// anew, since pages that a disk once failed to take pass for clean.
+    /// anew, since pages that a disk once failed to take pass for clean; in place where there is no room. What is begun and not finished is removed
+    /// by whoever trims.
     fn settle(&self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
+        let new = self.path.with_extension(EXTENSION_NEW);
         match self.write_anew(&new) {
             Ok(()) => fs::rename(&new, &self.path),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fs::remove_file(&new)?;
+            Err(error) if matches!(failed(&new, &error), StoreError::Full { .. }) => {
                 let file = File::options().write(true).open(&self.path)?;
                 file.set_len(self.bytes)?;
                 file.sync_all()
@@ -235,6 +237,10 @@ impl Segments {
             last.remove()?;
             state.finished.pop_back();
         }
+        // What a start left that was cut off here.
+        for path in files(&self.directory, EXTENSION_NEW)? {
+            fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+        }
         sync_whole(&self.directory).map_err(|error| failed(&self.directory, &error))
     }
 
@@ -283,13 +289,12 @@ impl Segments {
 
     /// Makes what was appended survive a power cut.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        let current = self.state().current.clone();
-        match current {
-            Some((segment, file)) => file
-                .sync_data()
-                .map_err(|error| failed(&segment.path, &error)),
-            None => Ok(()),
-        }
+        let state = self.state();
+        let file = state.current.as_ref().map(|(_, file)| Arc::clone(file));
+        // Not held while the disk is waited for.
+        drop(state);
+        file.map_or(Ok(()), |file| file.sync_data())
+            .map_err(|error| failed(&self.directory, &error))
     }
 
     /// Removes the files of which every row lies before `number`, the first ones first, so that what a power cut leaves is the end; how many rows
@@ -333,21 +338,25 @@ impl Segments {
 
 /// The files of a journal, ascending.
 pub(super) fn paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    files(directory, EXTENSION)
+}
+
+/// The files of a directory that are named by a number and end so, ascending.
+fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(directory).map_err(|error| failed(directory, &error))?;
     let mut paths = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<Vec<_>>>()
         .map_err(|error| failed(directory, &error))?;
-    paths.retain(|path| first_of(path).is_some());
+    let is_wanted = |path: &Path| path.extension().is_some_and(|end| end == extension);
+    paths.retain(|path| is_wanted(path) && first_of(path).is_some());
     paths.sort();
     Ok(paths)
 }
 
 /// The number of the first row of a file, which is its name.
 fn first_of(path: &Path) -> Option<u64> {
-    let is_ours = path.extension().is_some_and(|end| end == EXTENSION);
-    let number = path.file_stem()?.to_str()?.parse().ok()?;
-    is_ours.then_some(number)
+    path.file_stem()?.to_str()?.parse().ok()
 }
 
 fn failed(path: &Path, error: &io::Error) -> StoreError {
@@ -442,8 +451,11 @@ mod tests {
             assert_eq!((segments.end(), segments.check(1)), (Some(3), Ok(())));
             let length = || fs::metadata(path).unwrap().len();
             assert_eq!(length(), whole + cut_at);
+            let left = path.with_file_name("00000000000000000009.new");
+            fs::write(&left, b"of a start that was cut off").unwrap();
             segments.trim(u64::MAX).unwrap();
             assert_eq!(length(), whole);
+            assert!(!left.exists());
             segments.trim(2).unwrap();
             assert_eq!(numbers(&segments), [1]);
             segments.trim(1).unwrap();
