@@ -10,6 +10,7 @@ pub mod config;
 pub mod connections;
 pub mod cores;
 pub mod fetch;
+pub mod front;
 mod gauges;
 pub mod guard;
 pub mod incoming;

@@ -2,8 +2,6 @@
 //!
 //! Invariant: clients that hold connections open without calling keep nobody out: where there is no room, the connection that has been
 //! without a call for longest makes it. Reading and writing are left to [`super::incoming`].
-mod noted;
-
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +10,6 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-
-pub use noted::{Noted, NotedBody, NotedLayer};
 
 /// What holds for the connections of a port; `None` is without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,7 +350,9 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         let mut calls = self.presence.calls();
-        calls.unread.remove(&self.number);
+        if self.is_unread {
+            calls.unread.remove(&self.number);
+        }
         calls.open = calls.open.saturating_sub(1);
         calls.quiet_since = Instant::now();
     }

@@ -1,4 +1,4 @@
-//! What stands before every service of ours: limits on calls in flight, the caller's deadline, a net for defects, and the counters.
+//! What stands before every call of ours: limits on calls in flight, the caller's deadline, a net for defects, and the counters.
 //!
 //! Invariant: a call beyond the limit is refused before it is read, and one whose time is over is not worked on, nor any more of it; a call
 //! counts until its answer is out. Health and reflection are not behind this, so they answer under load.
@@ -8,22 +8,24 @@ mod meter;
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tonic::body::Body;
-use tonic::server::NamedService;
+use tonic::codegen::BoxFuture;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use tower::Service;
 
-use held::Held;
-use meter::{Meters, Shape};
+use super::connections::OpenCall;
+use meter::{Meter, Meters, Shape};
+
+pub use held::Held;
 
 /// How much the services may take on together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +38,44 @@ pub struct Capacity {
     pub timeout: Duration,
 }
 
-/// How much the services may take on, and how much they have taken.
-#[derive(Clone, Debug)]
+/// How much the services may take on, and how much they have taken; one for each thread that serves, so that calls of different threads have as
+/// little as possible to count together.
+#[derive(Debug)]
 pub struct Limits {
-    calls: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    timeout: Duration,
-    meters: Arc<Meters>,
+    capacity: Capacity,
+    taken: Arc<Taken>,
+    meters: Meters,
 }
 
-/// A service behind its limits.
-#[derive(Clone, Debug)]
-pub struct Guarded<S> {
-    inner: S,
-    limits: Limits,
+/// What all threads together have taken on.
+#[derive(Debug, Default)]
+struct Taken {
+    calls: AtomicUsize,
+    streams: AtomicUsize,
+}
+
+/// A service's way to its answer.
+pub type Answering = BoxFuture<Response<Body>, Infallible>;
+
+/// A call within its limits, on the way to its answer. It is one value without a box of its own: every call has one.
+pub struct Guarded(State);
+
+enum State {
+    Refused(Response<Body>, Option<OpenCall>),
+    UnderWay(UnderWay),
+    Answered,
+}
+
+struct UnderWay {
+    answering: Answering,
+    taken_on: TakenOn,
+    open: Option<OpenCall>,
+    meter: Arc<Meter>,
+    arrived_at: Instant,
+    limit: Duration,
+    theirs: Option<Duration>,
+    /// Set only for a call that waits; most answers are there at once.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 // === impl Limits ===
@@ -57,131 +83,157 @@ pub struct Guarded<S> {
 impl Limits {
     /// Nothing taken on yet.
     pub fn new(capacity: Capacity) -> Self {
-        let permits = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         Self {
-            calls: permits(capacity.calls_max),
-            streams: permits(capacity.streams_max),
-            timeout: capacity.timeout,
-            meters: Arc::new(Meters::new()),
+            capacity,
+            taken: Arc::default(),
+            meters: Meters::new(),
         }
     }
 
-    fn permit(&self, shape: Shape) -> Option<OwnedSemaphorePermit> {
-        let permits = match shape {
-            Shape::Unary => &self.calls,
-            Shape::Streaming => &self.streams,
-        };
-        permits.clone().try_acquire_owned().ok()
-    }
-
-    /// Puts a service behind these limits.
-    pub fn guard<S>(&self, inner: S) -> Guarded<S> {
-        Guarded {
-            inner,
-            limits: self.clone(),
+    /// The same limits for another thread: what is taken on counts together.
+    pub fn beside(&self) -> Self {
+        Self {
+            capacity: self.capacity,
+            taken: self.taken.clone(),
+            meters: Meters::new(),
         }
     }
-}
 
-impl<S: NamedService> NamedService for Guarded<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for Guarded<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+    fn of(&self, shape: Shape) -> (&AtomicUsize, usize) {
+        match shape {
+            Shape::Unary => (&self.taken.calls, self.capacity.calls_max),
+            Shape::Streaming => (&self.taken.streams, self.capacity.streams_max),
+        }
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    /// Takes a call on, unless there is no room or no time for it; `make` hands it to its service.
+    pub fn take_on(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        open: Option<OpenCall>,
+        make: impl FnOnce(Request<Body>) -> Answering,
+    ) -> Guarded {
         let arrived_at = Instant::now();
-        let meters = self.limits.meters.clone();
-        let meter = meters.of(request.uri().path()).clone();
-        let Some(permit) = self.limits.permit(meter.shape) else {
-            metrics::counter!("hermod_requests_shed_total").increment(1);
-            let response = overloaded().into_http();
+        let meter = self.meters.of(request.uri().path());
+        let refuse = |status: Status, open| {
+            let response = status.into_http();
             meter.count(&response);
-            return Box::pin(std::future::ready(Ok(response)));
+            Guarded(State::Refused(response, open))
+        };
+        let Some(taken_on) = TakenOn::begin(self, meter.shape) else {
+            metrics::counter!("hermod_requests_shed_total").increment(1);
+            return refuse(overloaded(), open);
         };
         let theirs = callers_timeout(request.headers());
-        let limit = theirs.map_or(self.limits.timeout, |theirs| {
-            theirs.min(self.limits.timeout)
-        });
-        // The instance that was polled ready must make the call, so the clone stays behind for the next one.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        Box::pin(async move {
-            let taken_on = TakenOn::begin(permit, meters.in_flight.clone());
-            let call = std::panic::AssertUnwindSafe(async move { inner.call(request).await })
-                .catch_unwind();
-            let response = match before(arrived_at + limit, call).await {
-                Some(Ok(Ok(response))) => response,
-                Some(Ok(Err(never))) => match never {},
-                Some(Err(panic)) => defect(panic.as_ref()).into_http(),
-                None => too_late(limit).into_http(),
-            };
+        let timeout = self.capacity.timeout;
+        let limit = theirs.map_or(timeout, |theirs| theirs.min(timeout));
+        if arrived_at.elapsed() >= limit {
             meter.took(arrived_at.elapsed().as_secs_f64());
-            meter.count(&response);
-            // The deadline of a stream is that of all its messages.
-            let ends_at = theirs.filter(|_| meter.shape == Shape::Streaming);
-            let ends_at = ends_at.map(|theirs| arrived_at + theirs);
-            Ok(response.map(|body| Body::new(Held::new(body, taken_on, ends_at))))
-        })
+            return refuse(too_late(limit), open);
+        }
+        let answering = match catch_unwind(AssertUnwindSafe(|| make(request))) {
+            Ok(answering) => answering,
+            Err(panic) => {
+                meter.took(arrived_at.elapsed().as_secs_f64());
+                return refuse(defect(panic.as_ref()), open);
+            }
+        };
+        Guarded(State::UnderWay(UnderWay {
+            answering,
+            taken_on,
+            open,
+            meter: meter.clone(),
+            arrived_at,
+            limit,
+            theirs,
+            alarm: None,
+        }))
     }
 }
 
-/// The result, if the future has one in time. It is not polled once time is over, whatever else kept this from being asked earlier. The alarm is set
-/// only for a future that waits; most answers are there at once.
-async fn before<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let mut alarm = None;
-    tokio::pin!(future);
-    std::future::poll_fn(|context| {
-        if Instant::now() >= deadline {
-            return Poll::Ready(None);
+// === impl Guarded ===
+
+impl Future for Guarded {
+    type Output = Response<Held>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Held>> {
+        let response = match &mut self.0 {
+            State::UnderWay(call) => Some(std::task::ready!(call.poll(context))),
+            State::Refused(..) | State::Answered => None,
+        };
+        // The work is given up with what stands here, however it ended.
+        match (std::mem::replace(&mut self.0, State::Answered), response) {
+            (State::UnderWay(call), Some(response)) => Poll::Ready(call.answered(response)),
+            (State::Refused(response, open), _) => {
+                Poll::Ready(response.map(|body| Held::passing(body, open)))
+            }
+            _ => Poll::Pending,
         }
-        match future.as_mut().poll(context) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => {
+    }
+}
+
+// === impl UnderWay ===
+
+impl UnderWay {
+    /// The service's answer, if it comes in time. The service is not asked once time is over, whatever else kept this from asking earlier.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        let deadline = self.arrived_at + self.limit;
+        if Instant::now() >= deadline {
+            return Poll::Ready(too_late(self.limit).into_http());
+        }
+        let answering = self.answering.as_mut();
+        match catch_unwind(AssertUnwindSafe(|| answering.poll(context))) {
+            Ok(Poll::Ready(Ok(response))) => Poll::Ready(response),
+            Ok(Poll::Ready(Err(never))) => match never {},
+            Err(panic) => Poll::Ready(defect(panic.as_ref()).into_http()),
+            Ok(Poll::Pending) => {
                 let set = || Box::pin(tokio::time::sleep_until(deadline.into()));
-                let alarm = alarm.get_or_insert_with(set);
-                alarm.as_mut().poll(context).map(|()| None)
+                let alarm = self.alarm.get_or_insert_with(set).as_mut();
+                alarm
+                    .poll(context)
+                    .map(|()| too_late(self.limit).into_http())
             }
         }
-    })
-    .await
+    }
+
+    fn answered(self, response: Response<Body>) -> Response<Held> {
+        self.meter.took(self.arrived_at.elapsed().as_secs_f64());
+        self.meter.count(&response);
+        // The deadline of a stream is that of all its messages.
+        let theirs = self.theirs.filter(|_| self.meter.shape == Shape::Streaming);
+        let ends_at = theirs.map(|theirs| self.arrived_at + theirs);
+        response.map(|body| Held::new(body, self.open, self.taken_on, ends_at))
+    }
 }
 
 /// One call among those taken on; a caller that goes away drops the call, and this with it.
 struct TakenOn {
-    _permit: OwnedSemaphorePermit,
-    in_flight: metrics::Gauge,
+    limits: Arc<Limits>,
+    shape: Shape,
 }
 
 // === impl TakenOn ===
 
 impl TakenOn {
-    fn begin(permit: OwnedSemaphorePermit, in_flight: metrics::Gauge) -> Self {
-        in_flight.increment(1.0);
-        Self {
-            _permit: permit,
-            in_flight,
-        }
+    /// One more, if there is room.
+    fn begin(limits: &Arc<Limits>, shape: Shape) -> Option<Self> {
+        let (taken, max) = limits.of(shape);
+        let one_more = |taken: usize| (taken < max).then_some(taken + 1);
+        taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .ok()?;
+        limits.meters.in_flight.increment(1.0);
+        Some(Self {
+            limits: limits.clone(),
+            shape,
+        })
     }
 }
 
 impl Drop for TakenOn {
     fn drop(&mut self) {
-        self.in_flight.decrement(1.0);
+        self.limits.of(self.shape).0.fetch_sub(1, Ordering::AcqRel);
+        self.limits.meters.in_flight.decrement(1.0);
     }
 }
 
@@ -245,40 +297,27 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use http_body_util::BodyExt as _;
 
     use super::*;
 
-    type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+    type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-    #[derive(Clone)]
-    struct Inner(fn() -> Answering);
+    #[derive(Clone, Copy)]
+    struct Inner(fn() -> Answer);
 
-    impl Service<Request<Body>> for Inner {
-        type Response = Response<Body>;
-        type Error = Infallible;
-        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            self.0().map(Ok).boxed()
-        }
-    }
-
-    async fn code_of(limits: &Limits, inner: Inner, timeout: Option<&str>) -> Code {
+    async fn code_of(limits: &Arc<Limits>, inner: Inner, timeout: Option<&str>) -> Code {
         let response = answer_of(limits, inner, "/unknown", timeout).await;
         Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
     }
 
     async fn answer_of(
-        limits: &Limits,
+        limits: &Arc<Limits>,
         inner: Inner,
         path: &str,
         timeout: Option<&str>,
-    ) -> Response<Body> {
+    ) -> Response<Held> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = path.parse().unwrap();
         if let Some(timeout) = timeout {
@@ -286,19 +325,21 @@ mod tests {
                 .headers_mut()
                 .insert("grpc-timeout", timeout.parse().unwrap());
         }
-        limits.guard(inner).call(request).await.unwrap()
+        limits
+            .take_on(request, None, |_| inner.0().map(Ok).boxed())
+            .await
     }
 
-    fn limits(calls_max: usize) -> Limits {
-        Limits::new(Capacity {
+    fn limits(calls_max: usize) -> Arc<Limits> {
+        Arc::new(Limits::new(Capacity {
             calls_max,
             streams_max: 1,
             timeout: Duration::from_secs(3_600),
-        })
+        }))
     }
 
     /// A stream that never says anything.
-    fn endless() -> Answering {
+    fn endless() -> Answer {
         let silence = http_body_util::StreamBody::new(futures_util::stream::pending::<
             Result<http_body::Frame<axum::body::Bytes>, Status>,
         >());
@@ -325,7 +366,7 @@ mod tests {
         let begun = Inner(|| Box::pin(async { panic!("it was begun") }));
         for timeout in ["0n", "1n"] {
             assert_eq!(
-                code_of(&limits(1), begun.clone(), Some(timeout)).await,
+                code_of(&limits(1), begun, Some(timeout)).await,
                 Code::DeadlineExceeded
             );
         }
@@ -361,7 +402,7 @@ mod tests {
     async fn calls_beyond_the_limit_are_refused_at_once() {
         let ready = Inner(|| Box::pin(async { Response::new(Body::empty()) }));
         assert_eq!(
-            code_of(&limits(0), ready.clone(), None).await,
+            code_of(&limits(0), ready, None).await,
             Code::ResourceExhausted
         );
         assert_eq!(code_of(&limits(1), ready, None).await, Code::Ok);

@@ -21,8 +21,8 @@ use crate::store::{Engine, StoreError};
 use super::auth::Gate;
 use super::compose::Opened;
 use super::config::Config;
-use super::connections::NotedLayer;
 use super::cores::{self, Cores};
+use super::front::Front;
 use super::gauges;
 use super::guard::{Capacity, Limits};
 use super::incoming::Incoming;
@@ -43,8 +43,8 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// How often gauges are read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The services, with their calls noted.
-type NotedRouter = Router<Stack<NotedLayer, Identity>>;
+/// All services.
+type FrontedRouter = Router<Stack<Front, Identity>>;
 
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -244,26 +244,22 @@ impl Server {
         }
     }
 
-    fn router(&self, shared: &Shared) -> Result<NotedRouter, ServeError> {
+    fn router(&self, shared: &Shared) -> Result<FrontedRouter, ServeError> {
         let Shared {
             services,
             limits,
             gate,
         } = shared;
+        let bytes_max = self.config.server.request_bytes_max;
+        let front = Front::new(services, limits.beside(), gate, bytes_max);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(wire::DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let bytes_max = self.config.server.request_bytes_max;
         Ok(transport(&self.config.server)
-            .layer(NotedLayer)
-            .add_service(limits.guard(gate.keep(services.decisions(bytes_max))))
-            .add_service(limits.guard(gate.keep(services.feedback(bytes_max))))
-            .add_service(limits.guard(gate.keep(services.experiments(bytes_max))))
-            .add_service(limits.guard(gate.keep(services.recipients(bytes_max))))
-            .add_service(limits.guard(gate.keep(services.operations(bytes_max))))
+            .layer(front)
             .add_service(gate.keep(reflection().build_v1()?))
             .add_service(gate.keep(reflection().build_v1alpha()?)))
     }

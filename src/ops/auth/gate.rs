@@ -5,14 +5,13 @@
 mod standing;
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 use tower::Service;
 
@@ -210,57 +209,65 @@ impl<S: NamedService> NamedService for Gated<S> {
 
 impl<S> Service<Request<Body>> for Gated<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<Response<Body>, Infallible>,
+        > + Clone
         + Send
         + 'static,
-    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = BoxFuture<Response<Body>, Infallible>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let gate = self.gate.clone();
-        let entry = match gate.enter(&request) {
+        let entry = match self.gate.enter(&request) {
             Ok(entry) => entry,
             Err(refusal) => {
+                let gate = self.gate.clone();
                 return Box::pin(async move { Ok(gate.refuse(refusal, request).await) });
             }
         };
-        if !gate.is_served(request.uri().path(), entry.method) {
+        if !self.gate.is_served(request.uri().path(), entry.method) {
             let response = Status::unimplemented("there is no such method").into_http();
             return Box::pin(std::future::ready(Ok(response)));
         }
-        // The instance that was polled ready must make the call, so the clone stays behind for the next one.
-        let clone = self.service.clone();
-        let mut service = std::mem::replace(&mut self.service, clone);
         if entry.method.is_some()
-            && let Err(error) = gate.inner.settings.app.spend(entry.caller.tenant, 1)
+            && let Err(error) = self.gate.inner.settings.app.spend(entry.caller.tenant, 1)
         {
             let response = crate::grpc::status(error).into_http();
             return Box::pin(std::future::ready(Ok(response)));
         }
-        let audited = gate.audited(&entry);
-        let terms = gate.terms(&request, &entry);
-        request.extensions_mut().insert(entry.caller.clone());
-        let answered: Self::Future = match audited {
-            None => Box::pin(service.call(request)),
-            Some((audit, method)) => Box::pin(async move {
-                let settings = &gate.inner.settings;
-                let call = AuditedCall {
-                    audit: &audit,
-                    app: &settings.app,
-                    caller: &entry.caller,
-                    method,
-                    bytes_max: settings.request_bytes_max,
-                };
-                call.make(request, |request| service.call(request)).await
-            }),
+        let terms = self.gate.terms(&request, &entry);
+        let answered: Self::Future = match self.gate.audited(&entry) {
+            None => {
+                request.extensions_mut().insert(entry.caller);
+                self.service.call(request)
+            }
+            Some((audit, method)) => {
+                request.extensions_mut().insert(entry.caller.clone());
+                let gate = self.gate.clone();
+                // The instance that was polled ready must make the call, so the clone stays behind for the next one.
+                let clone = self.service.clone();
+                let mut service = std::mem::replace(&mut self.service, clone);
+                Box::pin(async move {
+                    let settings = &gate.inner.settings;
+                    let call = AuditedCall {
+                        audit: &audit,
+                        app: &settings.app,
+                        caller: &entry.caller,
+                        method,
+                        bytes_max: settings.request_bytes_max,
+                    };
+                    call.make(request, |request| service.call(request)).await
+                })
+            }
         };
         match terms {
             None => answered,
