@@ -16,7 +16,7 @@ use crate::domain::recipient::{Answer, Consent, ConsentLevel, Recipient, Suppres
 use crate::domain::send_time::{Portrait, SendTimeModel, ZoneGuess};
 
 use super::decisions::{ZoneSource, timing_segments};
-use super::writes::{Effects, TRIES_MAX};
+use super::writes::{Effects, TRIES_MAX, or_new};
 use super::zones::Whose;
 use super::{App, AppError, Kind};
 
@@ -106,7 +106,7 @@ impl App {
         let loaded = self
             .read_recipient(self.address(tenant, recipient_id))
             .await?;
-        let recipient = loaded.recipient.filter(Recipient::exists);
+        let recipient = loaded.recipient.filter(|known| known.exists());
         let recipient = recipient.ok_or_else(|| {
             AppError::new(
                 Kind::NotFound,
@@ -114,7 +114,7 @@ impl App {
                 "nothing is kept of this recipient; the first decision or update creates a record",
             )
         })?;
-        Ok(self.view(tenant, recipient))
+        Ok(self.view(tenant, *recipient))
     }
 
     fn view(&self, tenant: TenantId, recipient: Recipient) -> RecipientView {
@@ -171,7 +171,7 @@ impl App {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
             self.refuse_beyond_room(tenant, &loaded)?;
-            let mut recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            let mut recipient = or_new(loaded.recipient, now);
             let before = self.allowed(&recipient.consent);
             self.apply(&mut recipient, change, now);
             let mut effects = Effects::default();
@@ -185,11 +185,11 @@ impl App {
             self.enforce_consent(tenant, &mut recipient, &mut effects, now);
             recipient.mark_changed(now);
             if let Some(ticket) = self
-                .commit(address, &recipient, loaded.version, &effects)
+                .commit(address, &recipient, loaded.version, effects)
                 .await?
             {
                 self.engine.durable(ticket).await?;
-                return Ok(self.view(tenant, recipient));
+                return Ok(self.view(tenant, *recipient));
             }
         }
         Err(AppError::contended())
@@ -331,14 +331,17 @@ impl App {
             let loaded = self.read_recipient(address).await?;
             let mut effects = Effects::default();
             let logged_decisions = self.erase_log(address, &mut effects).await?;
-            let existed = loaded.recipient.as_ref().is_some_and(Recipient::exists);
+            let existed = loaded
+                .recipient
+                .as_ref()
+                .is_some_and(|known| known.exists());
             let mut recipient = loaded.recipient.unwrap_or_default();
             let erased = tombstone(&recipient, now);
             let touches = recipient.touches.len();
             let observations = recipient.activity.effective_observations(now);
             let amounts = self.take_out_touches(tenant, &mut recipient, &mut effects, now);
             if let Some(ticket) = self
-                .commit(address, &erased, loaded.version, &effects)
+                .commit(address, &erased, loaded.version, effects)
                 .await?
             {
                 self.engine.durable(ticket).await?;

@@ -42,11 +42,11 @@ pub(super) struct Effects {
     pub shadow: Vec<(ExperimentUid, VariantIndex, ShadowTally)>,
 }
 
-/// A recipient as read.
+/// A recipient as read; in a box, since it is handed on a good deal and is large.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     /// The record, or none.
-    pub recipient: Option<Recipient>,
+    pub recipient: Option<Box<Recipient>>,
     /// What to expect when it is written back.
     pub version: Version,
 }
@@ -56,6 +56,11 @@ pub(super) struct Loaded {
 pub(super) struct Address {
     pub tenant: TenantId,
     pub recipient: RecipientKey,
+}
+
+/// The record as read, or that of somebody who has none yet.
+pub(super) fn or_new(recipient: Option<Box<Recipient>>, now: Timestamp) -> Box<Recipient> {
+    recipient.unwrap_or_else(|| Box::new(Recipient::new(now)))
 }
 
 // === impl Effects ===
@@ -86,6 +91,14 @@ impl Effects {
         for (variant, tally) in [before, of(change.after)].into_iter().flatten() {
             self.shadow.push((experiment.uid, variant, tally));
         }
+    }
+
+    /// How many changes of the store they are.
+    fn changes(&self) -> usize {
+        let at_most_one =
+            usize::from(self.individuality.is_some()) + usize::from(self.place.is_some());
+        let sums = self.cells.len() + self.counts.len() + self.hours.len();
+        sums + self.arrivals.len() + self.shadow.len() + self.log.len() + at_most_one
     }
 
     /// Counts a recorded decision in its hour.
@@ -181,33 +194,35 @@ impl App {
                 version: 0,
             }),
             Some(stored) => Ok(Loaded {
-                recipient: Some(decode(&stored.value)?),
+                recipient: Some(Box::new(decode(&stored.value)?)),
                 version: stored.version,
             }),
         }
     }
 
-    /// Writes the record back with its effects. `None` when somebody else changed the record in between.
+    /// Writes the record back with its effects, which are gone with it where they are not taken. `None` when somebody else changed the record in between.
     pub(super) async fn commit(
         &self,
         address: Address,
         recipient: &Recipient,
         version: Version,
-        effects: &Effects,
+        mut effects: Effects,
     ) -> Result<Option<Ticket>, AppError> {
         let put = Change::Put {
             key: key::recipient(address.tenant, address.recipient),
             value: records::encode(recipient)?,
             expected: Some(version),
         };
-        let mut changes = vec![put];
+        let mut changes = Vec::with_capacity(2 + effects.changes());
+        changes.push(put);
         if version == 0 {
             changes.push(Change::Merge {
                 key: key::recipient_count(address.tenant),
                 operand: records::encode(&RecipientCount(1))?,
             });
         }
-        self.push_merges(&mut changes, address.tenant, effects)?;
+        self.push_merges(&mut changes, address.tenant, &effects)?;
+        changes.append(&mut effects.log);
         match self
             .engine
             .commit(self.partition_of(address.recipient), Batch { changes })
@@ -218,7 +233,7 @@ impl App {
                 if version == 0 {
                     self.tenants.of(address.tenant).add_recipients(1);
                 }
-                self.add_to_sums(address.tenant, effects);
+                self.add_to_sums(address.tenant, &effects);
                 Ok(Some(ticket))
             }
         }
@@ -302,7 +317,6 @@ impl App {
                 operand: records::encode(tally)?,
             });
         }
-        changes.extend(effects.log.iter().cloned());
         Ok(())
     }
 

@@ -19,6 +19,9 @@ pub use tenant::TenantActivity;
 pub const HALF_LIFE_DAYS: i64 = 90;
 const HALF_LIFE_SECONDS: i64 = HALF_LIFE_DAYS * 86_400;
 
+/// How many numbers a profile is: the landmark and three times the hours and weekdays.
+pub const PROFILE_NUMBERS: usize = 1 + 3 * (24 + 7);
+
 /// One stored unit is 1/4096.
 const UNIT: f64 = 4_096.0;
 /// Amounts are stored as multiples of four units, so that two halvings of any of them are exact.
@@ -82,6 +85,40 @@ enum Direction {
 // === impl ActivityProfile ===
 
 impl ActivityProfile {
+    /// All there is as numbers, for records: the landmark, then opens, exposure and activity, each by hour and by weekday.
+    pub fn numbers(&self) -> [u32; PROFILE_NUMBERS] {
+        let bins = [&self.observed, &self.exposed, &self.active].into_iter();
+        let amounts = bins.flat_map(|bins| bins.by_hour.iter().chain(&bins.by_weekday));
+        let mut numbers = [0; PROFILE_NUMBERS];
+        for (place, number) in numbers
+            .iter_mut()
+            .zip([&self.landmark].into_iter().chain(amounts))
+        {
+            *place = *number;
+        }
+        numbers
+    }
+
+    /// What [`Self::numbers`] gave.
+    pub fn from_numbers(numbers: &[u32; PROFILE_NUMBERS]) -> Self {
+        let mut profile = Self::default();
+        let bins = [
+            &mut profile.observed,
+            &mut profile.exposed,
+            &mut profile.active,
+        ]
+        .into_iter();
+        let amounts = bins.flat_map(|bins| bins.by_hour.iter_mut().chain(&mut bins.by_weekday));
+        for (place, number) in [&mut profile.landmark]
+            .into_iter()
+            .chain(amounts)
+            .zip(numbers)
+        {
+            *place = *number;
+        }
+        profile
+    }
+
     /// Adds the expected share of a mail that waited; `weight` is the campaign's own level relative to the tenant's.
     pub fn record_exposure(&mut self, at: Timestamp, exposure: &ExposureVector, weight: f64) {
         self.apply_exposure(at, exposure, weight, Direction::Add);

@@ -7,8 +7,6 @@ use super::StoreError;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 6;
-/// Room that most records need.
-const USUAL_BYTES: usize = 640;
 
 /// Kinds from here up belong to the engines themselves; records above use the lower ones.
 pub const KIND_ENGINE_FIRST: u8 = 0xF0;
@@ -53,13 +51,14 @@ impl Corrupt {
     }
 }
 
-/// The envelope of a payload that is appended to what it is given.
+/// The envelope of a payload that is appended to what it is given, which has room for the bytes that it usually takes.
 pub fn seal_with<E>(
     kind: u8,
     version: u8,
+    usual_bytes: usize,
     append: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<u8>, E> {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + usual_bytes);
     bytes.extend_from_slice(&[kind, version, 0, 0, 0, 0]);
     let mut bytes = append(bytes)?;
     let payload = bytes.get(HEADER_BYTES..).unwrap_or_default();
@@ -76,7 +75,7 @@ pub fn seal(kind: u8, version: u8, payload: &[u8]) -> Vec<u8> {
         to.extend_from_slice(payload);
         Ok::<_, std::convert::Infallible>(to)
     };
-    match seal_with(kind, version, append) {
+    match seal_with(kind, version, payload.len(), append) {
         Ok(bytes) => bytes,
         Err(never) => match never {},
     }

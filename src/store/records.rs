@@ -33,6 +33,8 @@ pub trait Record: Serialize + DeserializeOwned {
     const VERSION: u8 = 1;
     /// What people call it.
     const NAME: &'static str;
+    /// Bytes that most take when they are written; more is made room for.
+    const USUAL_BYTES: usize = 120;
 
     /// Reads the payload of a format version up to [`Self::VERSION`].
     ///
@@ -148,6 +150,7 @@ impl Record for Recipient {
     const KIND: u8 = 4;
     const VERSION: u8 = 5;
     const NAME: &'static str = "recipient";
+    const USUAL_BYTES: usize = 1_024;
 
     fn read(version: u8, payload: &[u8]) -> Result<Self, postcard::Error> {
         match version {
@@ -198,7 +201,7 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
             "a record that is not among the kinds"
         )
     };
-    let sealed = envelope::seal_with(R::KIND, R::VERSION, |to| record.append(to));
+    let sealed = envelope::seal_with(R::KIND, R::VERSION, R::USUAL_BYTES, |to| record.append(to));
     sealed.map_err(|error| StoreError::Corrupt {
         what: error.to_string(),
         place: R::NAME.to_owned(),

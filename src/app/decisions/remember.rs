@@ -49,7 +49,7 @@ impl App {
         recipient.mark_changed(now);
         recipient.remember(touch, now);
         let committed = self
-            .commit(address, &recipient, start.version, &effects)
+            .commit(address, &recipient, start.version, effects)
             .await?;
         if let (Some(_), Some(place)) = (&committed, place) {
             place.keep();

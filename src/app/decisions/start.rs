@@ -3,7 +3,7 @@
 //! Invariant: neither a damaged record nor a tenant without room leaves a send without an answer.
 use jiff::Timestamp;
 
-use crate::app::writes::{Address, Loaded};
+use crate::app::writes::{Address, Loaded, or_new};
 use crate::app::{App, AppError};
 use crate::domain::decide::{Choice, Reason};
 use crate::domain::recipient::Recipient;
@@ -11,7 +11,7 @@ use crate::store::StoreError;
 
 /// The record that a decision starts from.
 pub struct Start {
-    pub recipient: Recipient,
+    pub recipient: Box<Recipient>,
     pub version: u64,
     pub standing: Standing,
 }
@@ -79,13 +79,13 @@ impl App {
                 } else {
                     Standing::NoRoom
                 },
-                recipient: loaded.recipient.unwrap_or_else(|| Recipient::new(now)),
+                recipient: or_new(loaded.recipient, now),
                 version: loaded.version,
             }),
             Err(StoreError::Corrupt { what, place }) => {
                 tracing::error!(%place, %what, "a recipient's record cannot be read; answering as for somebody unknown");
                 Ok(Start {
-                    recipient: Recipient::new(now),
+                    recipient: or_new(None, now),
                     version: 0,
                     standing: Standing::Unreadable,
                 })

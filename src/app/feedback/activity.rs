@@ -1,6 +1,6 @@
 //! Activity without a mail: it counts once per person and hour, as far as consent to timing goes.
 
-use crate::app::writes::{Effects, TRIES_MAX};
+use crate::app::writes::{Effects, TRIES_MAX, or_new};
 use crate::app::{App, AppError};
 use crate::domain::active_hours::Marked;
 use crate::domain::hour_activity::{HourActivity, HourDelta, SETTLED_DAY};
@@ -24,7 +24,7 @@ impl App {
             not_in_future(activity.at, now)?;
             let loaded = self.read_recipient(address).await?;
             let known = loaded.recipient.clone();
-            let mut recipient = known.unwrap_or_else(|| Recipient::new(now));
+            let mut recipient = or_new(known, now);
             let timing = self.allowed(&recipient.consent).timing;
             if timing == ConsentLevel::None
                 || recipient.erased_at_ms >= activity.at.as_millisecond()
@@ -40,7 +40,7 @@ impl App {
             let effects = self.activity_effects(tenant, &mut recipient, activity, timing);
             recipient.mark_changed(now);
             if let Some(ticket) = self
-                .commit(address, &recipient, loaded.version, &effects)
+                .commit(address, &recipient, loaded.version, effects)
                 .await?
             {
                 return Ok((ReportOutcome::Counted, Some(ticket)));

@@ -3,7 +3,7 @@
 //! Invariant: the difference of the touch's contributions is all that is committed, so nothing counts twice and all can be taken back.
 use jiff::Timestamp;
 
-use crate::app::writes::{Address, Effects, TRIES_MAX};
+use crate::app::writes::{Address, Effects, TRIES_MAX, or_new};
 use crate::app::{App, AppError};
 use crate::domain::civil::Zone;
 use crate::domain::contribution::Change as TouchChange;
@@ -18,7 +18,7 @@ use super::report::ReportOutcome;
 
 /// A record while a change is applied to one of its touches.
 struct Work<'a> {
-    recipient: Recipient,
+    recipient: Box<Recipient>,
     effects: Effects,
     token: &'a DecisionToken,
     experiment: &'a Experiment,
@@ -37,7 +37,7 @@ impl App {
         for _ in 0..TRIES_MAX {
             let now = self.now();
             let loaded = self.read_recipient(address).await?;
-            let recipient = loaded.recipient.unwrap_or_else(|| Recipient::new(now));
+            let recipient = or_new(loaded.recipient, now);
             let mut work = Work {
                 recipient,
                 effects: Effects::default(),
@@ -51,7 +51,7 @@ impl App {
             }
             work.recipient.mark_changed(now);
             let ticket = self
-                .commit(address, &work.recipient, loaded.version, &work.effects)
+                .commit(address, &work.recipient, loaded.version, work.effects)
                 .await?;
             if ticket.is_some() {
                 return Ok((outcome, ticket));
@@ -157,7 +157,7 @@ impl App {
             .of_touch(change, Some(work.experiment), work.now);
         let Recipient {
             activity, opens, ..
-        } = &mut work.recipient;
+        } = &mut *work.recipient;
         change.apply_to(activity, opens);
     }
 }

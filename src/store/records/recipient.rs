@@ -43,20 +43,24 @@ mod bit {
     pub const HARMED: u64 = 1 << 14;
 }
 
-/// All but the touches: borrowed where it is written, owned where it is read, so that there is one layout.
+/// What stands before the hours of activity: borrowed where it is written, owned where it is read, so that there is one layout.
 #[derive(Serialize, Deserialize)]
-struct Rest<'a> {
+struct Head<'a> {
     created_at_ms: i64,
     updated_at_ms: i64,
     zone: Option<Cow<'a, str>>,
     segments: Cow<'a, [String]>,
     consent: Cow<'a, Consent>,
     suppression: Option<Suppression>,
-    activity: Cow<'a, ActivityProfile>,
-    active_hours: Cow<'a, ActiveHours>,
+}
+
+/// What stands between the hours of activity and the touches.
+#[derive(Serialize, Deserialize)]
+struct Tail {
+    active_hours: ActiveHours,
     forgotten_until_ms: i64,
     erased_at_ms: i64,
-    opens: Cow<'a, OpenShares>,
+    opens: OpenShares,
 }
 
 /// Appends a recipient.
@@ -75,20 +79,23 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
         erased_at_ms,
         opens,
     } = recipient;
-    let rest = Rest {
+    let head = Head {
         created_at_ms: *created_at_ms,
         updated_at_ms: *updated_at_ms,
         zone: zone.as_deref().map(Cow::Borrowed),
         segments: Cow::Borrowed(segments),
         consent: Cow::Borrowed(consent),
         suppression: *suppression,
-        activity: Cow::Borrowed(activity),
-        active_hours: Cow::Borrowed(active_hours),
+    };
+    let tail = Tail {
+        active_hours: active_hours.clone(),
         forgotten_until_ms: *forgotten_until_ms,
         erased_at_ms: *erased_at_ms,
-        opens: Cow::Borrowed(opens),
+        opens: opens.clone(),
     };
-    let mut writer = Writer(postcard::to_extend(&rest, to)?);
+    let mut writer = Writer(postcard::to_extend(&head, to)?);
+    writer.numbers(&activity.numbers());
+    let mut writer = Writer(postcard::to_extend(&tail, writer.0)?);
     writer.number(touches.len() as u64);
     let mut before_ms = *created_at_ms;
     for touch in touches {
@@ -100,48 +107,49 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
 
 /// Reads what [`write`] appended.
 pub fn read(payload: &[u8]) -> Result<Recipient, Error> {
-    let (rest, touches) = postcard::take_from_bytes::<Rest<'_>>(payload)?;
-    let mut reader = Reader(touches);
+    let mut reader = Reader(payload);
+    let mut recipient = read_head(&mut reader)?;
     let count = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
     if count > reader.0.len() / TOUCH_BYTES_MIN {
         return Err(Error::DeserializeUnexpectedEnd);
     }
-    let mut touches = Vec::with_capacity(count + 1);
-    let mut before_ms = rest.created_at_ms;
+    recipient.touches.reserve_exact(count + 1);
+    let mut before_ms = recipient.created_at_ms;
     for _ in 0..count {
         let touch = read_touch(before_ms, &mut reader)?;
         before_ms = touch.decided_at_ms;
-        touches.push(touch);
+        recipient.touches.push(touch);
     }
     if !reader.0.is_empty() {
         return Err(Error::DeserializeBadEncoding);
     }
-    Ok(rest.with(touches))
+    Ok(recipient)
 }
 
 /// Reads all but the touches, which most of the time goes into.
 pub fn read_without_touches(payload: &[u8]) -> Result<Recipient, Error> {
-    let (rest, _) = postcard::take_from_bytes::<Rest<'_>>(payload)?;
-    Ok(rest.with(Vec::new()))
+    read_head(&mut Reader(payload))
 }
 
-impl Rest<'_> {
-    fn with(self, touches: Vec<Touch>) -> Recipient {
-        Recipient {
-            created_at_ms: self.created_at_ms,
-            updated_at_ms: self.updated_at_ms,
-            zone: self.zone.map(Cow::into_owned),
-            segments: self.segments.into_owned(),
-            consent: self.consent.into_owned(),
-            suppression: self.suppression,
-            activity: self.activity.into_owned(),
-            active_hours: self.active_hours.into_owned(),
-            touches,
-            forgotten_until_ms: self.forgotten_until_ms,
-            erased_at_ms: self.erased_at_ms,
-            opens: self.opens.into_owned(),
-        }
-    }
+/// What stands before the touches. The hours of activity are 94 numbers, mostly small, which a decoder of any type takes one by one.
+fn read_head(from: &mut Reader<'_>) -> Result<Recipient, Error> {
+    let head: Head<'_> = from.small()?;
+    let activity = ActivityProfile::from_numbers(&from.numbers()?);
+    let tail: Tail = from.small()?;
+    Ok(Recipient {
+        created_at_ms: head.created_at_ms,
+        updated_at_ms: head.updated_at_ms,
+        zone: head.zone.map(Cow::into_owned),
+        segments: head.segments.into_owned(),
+        consent: head.consent.into_owned(),
+        suppression: head.suppression,
+        activity,
+        active_hours: tail.active_hours,
+        touches: Vec::new(),
+        forgotten_until_ms: tail.forgotten_until_ms,
+        erased_at_ms: tail.erased_at_ms,
+        opens: tail.opens,
+    })
 }
 
 fn flags(touch: &Touch) -> u64 {

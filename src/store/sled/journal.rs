@@ -198,8 +198,8 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
 }
 
 fn row(read: Read<'_>) -> Row {
-    let sealed = seal_with(KIND, VERSION, |mut bytes| {
-        bytes.reserve_exact(24 + read.stretch.len());
+    let bytes = 24 + read.stretch.len();
+    let sealed = seal_with(KIND, VERSION, bytes, |mut bytes| {
         bytes.extend_from_slice(&read.number.to_le_bytes());
         bytes.extend_from_slice(&read.place.part.to_le_bytes());
         bytes.extend_from_slice(&read.place.parts.to_le_bytes());

@@ -27,6 +27,14 @@ impl Writer {
         self.0.push(number as u8);
     }
 
+    /// Numbers of which nearly all are small.
+    pub(super) fn numbers(&mut self, numbers: &[u32]) {
+        self.0.reserve(numbers.len());
+        for number in numbers {
+            self.number(u64::from(*number));
+        }
+    }
+
     /// A number of which all bits count alike.
     pub(super) fn hash(&mut self, hash: u64) {
         self.0.extend_from_slice(&hash.to_le_bytes());
@@ -65,6 +73,21 @@ impl Reader<'_> {
             }
         }
         Err(Error::DeserializeBadVarint)
+    }
+
+    /// See [`Writer::numbers`].
+    pub(super) fn numbers<const N: usize>(&mut self) -> Result<[u32; N], Error> {
+        let mut numbers = [0; N];
+        for place in &mut numbers {
+            *place = match self.0.split_first() {
+                Some((byte, rest)) if *byte < 0x80 => {
+                    self.0 = rest;
+                    u32::from(*byte)
+                }
+                _ => self.number_of()?,
+            };
+        }
+        Ok(numbers)
     }
 
     /// The same, of a type that it has to fit.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::activity::PROFILE_NUMBERS;
 use crate::domain::basis::{Basis, Reason};
 use crate::domain::send_time::Level;
 use crate::domain::snapshot::ChoiceLevel;
@@ -114,4 +115,24 @@ fn a_usual_touch_takes_less_than_sixty_bytes() {
     };
     let each = (bytes(9) - bytes(1)) / 8;
     assert!(each < 60, "{each} bytes");
+}
+
+#[test]
+fn the_hours_of_activity_are_written_as_any_other_record_and_every_number_keeps_its_place() {
+    let numbers: [u32; PROFILE_NUMBERS] =
+        std::array::from_fn(|place| (place as u32 + 1) << (place % 26));
+    for numbers in [numbers, [u32::MAX; PROFILE_NUMBERS], [0; PROFILE_NUMBERS]] {
+        let profile = ActivityProfile::from_numbers(&numbers);
+        assert_eq!(profile.numbers(), numbers);
+        let mut writer = Writer(Vec::new());
+        writer.numbers(&profile.numbers());
+        assert_eq!(writer.0, postcard::to_allocvec(&profile).unwrap());
+        let mut reader = Reader(&writer.0);
+        assert_eq!(reader.numbers(), Ok(numbers));
+        assert!(reader.0.is_empty());
+        for bytes in 0..writer.0.len() {
+            let cut = &writer.0[..bytes];
+            assert!(Reader(cut).numbers::<PROFILE_NUMBERS>().is_err());
+        }
+    }
 }
