@@ -182,7 +182,7 @@ fn play(
         order.reverse();
     }
     let closed = Load::Closed {
-        in_flight: in_flight(method),
+        in_flight: method.in_flight(),
     };
     let seed = options.seed.wrapping_add(turn as u64);
     for at in &order {
@@ -192,15 +192,18 @@ fn play(
         }
         progress.advance(1);
     }
-    let own = runners.iter().find(|runner| runner.side == Side::Hermod);
-    let own = own.and_then(|runner| runner.saturated.last());
-    let rate = own.map_or(0.0, |turn| turn.measured.per_second);
+    let last = own(runners).and_then(|own| own.saturated.last());
+    let rate = last.map_or(0.0, |turn| turn.measured.per_second);
     let per_second = QUIET_SHARE * rate / f64::from(method.items());
     let open = Load::Open { per_second };
     // Messages of a stream have no beginning of their own to wait from, and a few calls have no percentiles.
     let is_quiet_measured =
         method != Method::Stream && per_second * options.seconds >= QUIET_CALLS_MIN;
     for at in &order {
+        // What calls before have left to be done is not part of what these wait for, whichever server they go to.
+        if let Some(own) = own(runners).filter(|_| is_quiet_measured) {
+            own.process.settle()?;
+        }
         if is_quiet_measured && let Some(runner) = runners.get_mut(*at) {
             let turn = runner.turn(options, method, open, seed.wrapping_add(1 << 32))?;
             runner.quiet.push(turn);
@@ -210,15 +213,8 @@ fn play(
     Ok(())
 }
 
-/// On their way on one connection.
-fn in_flight(method: Method) -> usize {
-    match method {
-        Method::Batch => 1,
-        Method::Report => 2,
-        Method::Stream => 64,
-        Method::ReportOne => 128,
-        _ => 16,
-    }
+fn own(runners: &[Runner]) -> Option<&Runner> {
+    runners.iter().find(|runner| runner.side == Side::Hermod)
 }
 
 // === impl Runner ===

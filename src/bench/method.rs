@@ -109,6 +109,17 @@ impl Method {
         }
     }
 
+    /// Calls or messages on their way on one connection, where as much as possible is to be.
+    pub fn in_flight(self) -> usize {
+        match self {
+            Self::Batch => 1,
+            Self::Report => 2,
+            Self::Stream => 64,
+            Self::ReportOne => 128,
+            _ => 16,
+        }
+    }
+
     /// Answers in one call.
     pub fn items(self) -> u32 {
         match self {

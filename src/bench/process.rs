@@ -17,7 +17,7 @@ const ANSWERING: &str = crate::ops::cores::THREAD_NAME;
 const PAGE_BYTES: u64 = 4_096;
 
 /// Share of a core below which a server has settled, how long each look at it lasts, and how many there are at most.
-const SETTLED_SHARE: f64 = 0.1;
+const SETTLED_SHARE: f64 = 0.2;
 const SETTLING_PAUSE: Duration = Duration::from_millis(500);
 const SETTLING_LOOKS_MAX: usize = 120;
 
