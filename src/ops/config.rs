@@ -34,7 +34,7 @@ pub use backup::BackupConfig;
 pub use decision_log::DecisionLogConfig;
 pub use decisions::DecisionsConfig;
 pub use limits::LimitsConfig;
-pub use log::{LogConfig, LogFormat};
+pub use log::{LogConfig, LogFormat, targets};
 pub use origin::Origin;
 pub use period::{InvalidPeriod, Period};
 pub use privacy::{Consent, PrivacyConfig};

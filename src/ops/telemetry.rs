@@ -6,19 +6,18 @@ use std::io;
 
 use tracing::Subscriber;
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
-use super::config::{LogConfig, LogFormat};
+use super::config::{LogConfig, LogFormat, targets};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be parsed; a loaded configuration holds none such.
-    #[error("log.filter: {0}")]
-    Filter(#[from] ParseError),
+    #[error("log.filter is neither a level nor levels by part of the program")]
+    Filter,
     /// This process has a log already.
     #[error("the log is set up already: {0}")]
     Installed(#[from] SetGlobalDefaultError),
@@ -44,7 +43,7 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let filter = targets(&config.filter).ok_or(TelemetryError::Filter)?;
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(false).boxed(),
         LogFormat::Json => fmt::layer()
