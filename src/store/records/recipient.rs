@@ -91,7 +91,7 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
         active_hours: active_hours.clone(),
         forgotten_until_ms: *forgotten_until_ms,
         erased_at_ms: *erased_at_ms,
-        opens: opens.clone(),
+        opens: *opens,
     };
     let mut writer = Writer(postcard::to_extend(&head, to)?);
     writer.numbers(&activity.numbers());
