@@ -408,6 +408,18 @@ mod tests {
         assert_eq!(code_of(&limits(1), ready, None).await, Code::Ok);
     }
 
+    #[tokio::test]
+    async fn what_one_thread_has_taken_on_is_not_there_for_another() {
+        let ready = Inner(|| Box::pin(async { Response::new(Body::empty()) }));
+        let first = limits(1);
+        let second = Arc::new(first.beside());
+        let open = answer_of(&first, ready, "/unknown", None).await;
+        assert_eq!(code_of(&second, ready, None).await, Code::ResourceExhausted);
+        drop(open);
+        assert_eq!(code_of(&second, ready, None).await, Code::Ok);
+        assert_eq!(first.taken.calls.load(Ordering::Acquire), 0);
+    }
+
     #[test]
     fn timeouts_are_read_as_the_protocol_writes_them() {
         assert_eq!(grpc_timeout("1S"), Some(Duration::from_secs(1)));
