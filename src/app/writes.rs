@@ -26,6 +26,9 @@ use super::{App, AppError};
 /// How often a change is tried again when somebody else changed the same recipient in between.
 pub(super) const TRIES_MAX: usize = 16;
 
+/// Changes of the store that a decision or an event mostly comes to; more are made room for.
+const USUAL_CHANGES: usize = 12;
+
 /// What a change of one recipient adds to sums.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Effects {
@@ -91,14 +94,6 @@ impl Effects {
         for (variant, tally) in [before, of(change.after)].into_iter().flatten() {
             self.shadow.push((experiment.uid, variant, tally));
         }
-    }
-
-    /// How many changes of the store they are.
-    fn changes(&self) -> usize {
-        let at_most_one =
-            usize::from(self.individuality.is_some()) + usize::from(self.place.is_some());
-        let sums = self.cells.len() + self.counts.len() + self.hours.len();
-        sums + self.arrivals.len() + self.shadow.len() + self.log.len() + at_most_one
     }
 
     /// Counts a recorded decision in its hour.
@@ -213,7 +208,7 @@ impl App {
             value: records::encode(recipient)?,
             expected: Some(version),
         };
-        let mut changes = Vec::with_capacity(2 + effects.changes());
+        let mut changes = Vec::with_capacity(USUAL_CHANGES);
         changes.push(put);
         if version == 0 {
             changes.push(Change::Merge {

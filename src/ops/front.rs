@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use tonic::body::Body;
-use tonic::codegen::BoxFuture;
 use tower::{Layer, Service};
 
 use crate::grpc::{Services, wire};
@@ -59,11 +58,11 @@ enum Name {
 }
 
 /// A call on the way to its answer.
-pub enum Fronting<E> {
+pub enum Fronting {
     /// One of ours.
     Own(Guarded),
     /// Of somebody else's service.
-    Rest(BoxFuture<Response<Body>, E>, Option<OpenCall>),
+    Rest(Answering, Option<OpenCall>),
 }
 
 // === impl Front ===
@@ -135,7 +134,7 @@ where
 {
     type Response = Response<Held>;
     type Error = Infallible;
-    type Future = Fronting<Infallible>;
+    type Future = Fronting;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.rest.poll_ready(context)
@@ -154,8 +153,8 @@ where
     }
 }
 
-impl<E> Future for Fronting<E> {
-    type Output = Result<Response<Held>, E>;
+impl Future for Fronting {
+    type Output = Result<Response<Held>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {

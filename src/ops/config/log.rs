@@ -61,8 +61,8 @@ pub fn targets(filter: &str) -> Option<Targets> {
         let is_part = |char: char| char.is_ascii_alphanumeric() || "_:-".contains(char);
         !name.is_empty() && name.chars().all(is_part)
     };
-    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
-    let mut parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let parts = filter.split(',').map(str::trim);
+    let mut parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         parts.push("error");
     }

@@ -1,4 +1,5 @@
-//! The layout of a recipient's record: everything but the touches as usual, then the touches packed by hand.
+//! The layout of a recipient's record: everything but the touches as usual, the hours of activity among it by a loop of our own, then the touches
+//! packed by hand.
 //!
 //! Invariant: what is read is what was written, to the last bit. Touches are most of a record, and every decision reads and writes them all: hashes
 //! stand as they are instead of as numbers of varying length, instants as distances, and what a touch does not have takes a bit.
