@@ -19,8 +19,10 @@ pub use tenant::TenantActivity;
 pub const HALF_LIFE_DAYS: i64 = 90;
 const HALF_LIFE_SECONDS: i64 = HALF_LIFE_DAYS * 86_400;
 
+/// Hours and weekdays.
+const BINS_NUMBERS: usize = 24 + 7;
 /// How many numbers a profile is: the landmark and three times the hours and weekdays.
-pub const PROFILE_NUMBERS: usize = 1 + 3 * (24 + 7);
+pub const PROFILE_NUMBERS: usize = 1 + 3 * BINS_NUMBERS;
 
 /// One stored unit is 1/4096.
 const UNIT: f64 = 4_096.0;
@@ -87,36 +89,32 @@ enum Direction {
 impl ActivityProfile {
     /// All there is as numbers, for records: the landmark, then opens, exposure and activity, each by hour and by weekday.
     pub fn numbers(&self) -> [u32; PROFILE_NUMBERS] {
-        let bins = [&self.observed, &self.exposed, &self.active].into_iter();
-        let amounts = bins.flat_map(|bins| bins.by_hour.iter().chain(&bins.by_weekday));
         let mut numbers = [0; PROFILE_NUMBERS];
-        for (place, number) in numbers
-            .iter_mut()
-            .zip([&self.landmark].into_iter().chain(amounts))
-        {
-            *place = *number;
+        numbers[0] = self.landmark;
+        let parts = numbers[1..].chunks_exact_mut(BINS_NUMBERS);
+        for (part, bins) in parts.zip([&self.observed, &self.exposed, &self.active]) {
+            let (by_hour, by_weekday) = part.split_at_mut(bins.by_hour.len());
+            by_hour.copy_from_slice(&bins.by_hour);
+            by_weekday.copy_from_slice(&bins.by_weekday);
         }
         numbers
     }
 
     /// What [`Self::numbers`] gave.
     pub fn from_numbers(numbers: &[u32; PROFILE_NUMBERS]) -> Self {
-        let mut profile = Self::default();
-        let bins = [
-            &mut profile.observed,
-            &mut profile.exposed,
-            &mut profile.active,
-        ]
-        .into_iter();
-        let amounts = bins.flat_map(|bins| bins.by_hour.iter_mut().chain(&mut bins.by_weekday));
-        for (place, number) in [&mut profile.landmark]
-            .into_iter()
-            .chain(amounts)
-            .zip(numbers)
-        {
-            *place = *number;
+        let bins = |part: usize| {
+            let first = 1 + part * BINS_NUMBERS;
+            Bins {
+                by_hour: std::array::from_fn(|hour| numbers[first + hour]),
+                by_weekday: std::array::from_fn(|weekday| numbers[first + 24 + weekday]),
+            }
+        };
+        Self {
+            landmark: numbers[0],
+            observed: bins(0),
+            exposed: bins(1),
+            active: bins(2),
         }
-        profile
     }
 
     /// Adds the expected share of a mail that waited; `weight` is the campaign's own level relative to the tenant's.
@@ -176,14 +174,8 @@ impl ActivityProfile {
 
     /// Decayed opens and activity as of an instant: how much a personal hour can rest on.
     pub fn effective_observations(&self, at: Timestamp) -> f64 {
-        let sum: f64 = self
-            .observed
-            .by_hour
-            .iter()
-            .chain(&self.active.by_hour)
-            .map(|&v| f64::from(v))
-            .sum();
-        sum * self.unit_at(at)
+        let sum = |bins: &Bins| -> u64 { bins.by_hour.iter().map(|v| u64::from(*v)).sum() };
+        (sum(&self.observed) + sum(&self.active)) as f64 * self.unit_at(at)
     }
 
     /// Decayed exposure as of an instant, in mails that could be measured.

@@ -3,6 +3,8 @@
 //! Never none while the window allows anything, and everybody's hour for whoever is not known well enough.
 //! Allowed times are left to `send_window`, remembering to `activity`, capacity and frequency caps to the callers.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +33,8 @@ pub use individuality::Individuality;
 pub use portrait::Portrait;
 pub use zones::{ZONES_MAX, ZoneGuess, ZoneTally};
 
-use personal::Rates;
-use remembered::Remembered;
+use personal::{Rates, Whole};
+use remembered::{Common, Remembered};
 use search::{TAIL_HOURS, Valuation, ValueCurve, jittered};
 
 /// How far one recipient's record may move the answer.
@@ -256,6 +258,7 @@ impl SendTimeModel {
             freshness: &self.freshness,
             goal: request.goal,
             shared: (!level.rests_on_profile()).then_some(&self.remembered),
+            is_everyone: matches!(rates, Cow::Borrowed(_)),
         };
         let curve = ValueCurve::over(window, &clock, valuation);
         let best_at = curve.best(window, &clock).ok_or(no_time)?;
@@ -291,41 +294,56 @@ impl SendTimeModel {
         })
     }
 
+    /// The rates to answer by; those that are borrowed are everybody's.
     fn rates(
         &self,
         profile: Option<&ActivityProfile>,
         segments: Segments<'_>,
         at: Timestamp,
-    ) -> (Rates, Level) {
+    ) -> (Cow<'_, Rates>, Level) {
         let group = self.chronotypes.first(segments);
         let observations = profile.map_or(0.0, |p| p.effective_observations(at));
         // A third of the weight: n / (n + kappa) >= 1/3.
         let least = (self.parameters.kappa / 2.0).max(self.parameters.observations_min);
         let is_known = observations >= least;
+        let common = self.common();
         match profile {
             // A few events tell nobody apart where people are not known to fall into groups.
             Some(profile) if is_known || self.is_grouped(observations) => {
                 let reading = profile.read(at);
-                let (everyone, kinds) = (&self.everyone, &self.kinds);
-                let rates = Rates::recipient(everyone, kinds, &reading, group, &self.parameters);
+                let whole = Whole {
+                    curve: &self.everyone,
+                    kinds: &self.kinds,
+                    kernel: &common.kernel,
+                    parameters: &self.parameters,
+                };
+                let rates = Rates::recipient(whole, &reading, group);
                 let level = if is_known {
                     Level::Recipient
                 } else {
                     Level::Chronotype
                 };
-                (rates, level)
+                (Cow::Owned(rates), level)
             }
             _ => match group {
-                Some(weights) => (
-                    Rates::group(&self.everyone, &self.kinds, weights, &self.parameters),
-                    Level::Segment,
-                ),
-                None => (
-                    Rates::everyone(&self.everyone, &self.parameters),
-                    self.everyone_level(),
-                ),
+                Some(weights) => {
+                    let (everyone, kinds) = (&self.everyone, &self.kinds);
+                    let rates = common.everyone.of_group(everyone, kinds, weights);
+                    (Cow::Owned(rates), Level::Segment)
+                }
+                None => (Cow::Borrowed(&common.everyone), self.everyone_level()),
             },
         }
+    }
+
+    fn common(&self) -> &Common {
+        self.remembered.common(|| {
+            let kernel = CircularKernel::new(self.parameters.smoothing_sd_hours);
+            Common {
+                everyone: Rates::everyone(&self.everyone, &kernel, &self.parameters),
+                kernel,
+            }
+        })
     }
 
     /// Whether so many observations may speak for a chronotype: there are some, and as many as for anything personal.

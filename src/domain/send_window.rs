@@ -219,6 +219,14 @@ impl SendWindow {
         self.quiet.iter().any(|quiet| quiet.covers(minute))
     }
 
+    /// By hour of the local day: whether the quiet hours leave any candidate in it, where the whole hour lies in the window.
+    pub fn allowed_hours_of_day(&self) -> [bool; 24] {
+        std::array::from_fn(|hour| {
+            let mut candidates = (0..HOUR_MINUTES).step_by(GRID_SECONDS as usize / 60);
+            candidates.any(|minute| !self.is_quiet((hour * HOUR_MINUTES + minute) as u16))
+        })
+    }
+
     /// The local clock of this window, with `tail_hours` to spare after the deadline.
     pub fn clock(&self, zone: &Zone, tail_hours: i64) -> LocalClock {
         let end = self

@@ -25,10 +25,27 @@ pub(super) struct Rates {
     pub shapes: [f64; 24],
 }
 
+/// What a tenant's people have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole<'a> {
+    /// Everybody's curve.
+    pub curve: &'a EveryoneCurve,
+    /// The chronotypes on top of it.
+    pub kinds: &'a Kinds,
+    /// How hours are smoothed: by [`Parameters::smoothing_sd_hours`].
+    pub kernel: &'a CircularKernel,
+    /// How far one person may differ.
+    pub parameters: &'a Parameters,
+}
+
 impl Rates {
     /// Everybody's rates.
-    pub fn everyone(curve: &EveryoneCurve, parameters: &Parameters) -> Rates {
-        let width = CircularKernel::new(parameters.smoothing_sd_hours).effective_width();
+    pub fn everyone(
+        curve: &EveryoneCurve,
+        kernel: &CircularKernel,
+        parameters: &Parameters,
+    ) -> Rates {
+        let width = kernel.effective_width();
         Rates {
             by_week: week_of(curve, &[1.0; 24], &[1.0; 7]),
             level: curve.level,
@@ -38,16 +55,11 @@ impl Rates {
     }
 
     /// A recipient's rates, from the record and the group the recipient comes from.
-    pub fn recipient(
-        curve: &EveryoneCurve,
-        kinds: &Kinds,
-        reading: &ActivityReading,
-        group: Option<&[f64]>,
-        parameters: &Parameters,
-    ) -> Rates {
-        let evidence = Evidence::of(reading);
-        let relative = relative_activity(curve, kinds, evidence, group, parameters);
-        let weekday = weekday_factors(curve, reading, relative.level, parameters.weekday_kappa);
+    pub fn recipient(whole: Whole<'_>, reading: &ActivityReading, group: Option<&[f64]>) -> Rates {
+        let curve = whole.curve;
+        let relative = relative_activity(whole, Evidence::of(reading), group);
+        let kappa = whole.parameters.weekday_kappa;
+        let weekday = weekday_factors(curve, reading, relative.level, kappa);
         Rates {
             by_week: week_of(curve, &relative.by_hour, &weekday),
             level: relative.level,
@@ -56,20 +68,15 @@ impl Rates {
         }
     }
 
-    /// The rates of somebody of whom only the group is known.
-    pub fn group(
-        curve: &EveryoneCurve,
-        kinds: &Kinds,
-        weights: &[f64],
-        parameters: &Parameters,
-    ) -> Rates {
-        let everyone = Rates::everyone(curve, parameters);
+    /// The rates of somebody of whom only the group is known, from everybody's.
+    pub fn of_group(&self, curve: &EveryoneCurve, kinds: &Kinds, weights: &[f64]) -> Rates {
         let mixture = kinds.mixture(&curve.by_hour, weights);
         let relative = std::array::from_fn(|u| mixture[u] / curve.by_hour[u]);
         Rates {
             by_week: week_of(curve, &relative, &[1.0; 7]),
+            level: self.level,
             relative,
-            ..everyone
+            shapes: self.shapes,
         }
     }
 
@@ -110,13 +117,16 @@ pub(super) struct Relative {
 ///
 /// Gamma-Poisson shrinkage of a standardised ratio (Clayton and Kaldor, Biometrics 1987).
 pub(super) fn relative_activity(
-    curve: &EveryoneCurve,
-    kinds: &Kinds,
+    whole: Whole<'_>,
     evidence: Evidence<'_>,
     group: Option<&[f64]>,
-    parameters: &Parameters,
 ) -> Relative {
-    let kernel = CircularKernel::new(parameters.smoothing_sd_hours);
+    let Whole {
+        curve,
+        kinds,
+        kernel,
+        parameters,
+    } = whole;
     let kappa = parameters.kappa;
     let mix = kinds.personal(curve, evidence, group);
     let active = kernel.smooth(evidence.active);

@@ -1,13 +1,19 @@
-//! Value curves of rates that many people share, kept from one question to the next.
+//! What many people's answers have in common, kept from one question to the next: everybody's rates, and the value curves of shared rates.
 //!
-//! Invariant: what is answered is what would be computed, to the last bit: an entry counts only where all it was computed from is the same.
-//! Most people of a large tenant are answered by everybody's curve, in windows of a few lengths that start in the same quarter of an hour.
+//! Invariant: what is answered is what would be computed, to the last bit: an entry counts only where all it was computed from is the same, and what a
+//! model is made of does not change once it has been asked. Most people of a large tenant are answered by everybody's curve, in windows of a few
+//! lengths that start in the same quarter of an hour.
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwapOption, Guard};
 
 use crate::domain::freshness::FreshnessCurve;
 
 use super::Goal;
+use super::circle::CircularKernel;
+use super::personal::Rates;
 use super::search::Valuation;
 
 /// Curves that are kept: for each start in the local week and each length one of these places, which others may share.
@@ -21,17 +27,50 @@ pub(super) struct Span {
 }
 
 /// A curve and all that it was computed from.
-struct Kept {
+#[derive(Debug)]
+pub(super) struct Kept {
     span: Span,
     goal: Goal,
     freshness: FreshnessCurve,
-    by_week: [f64; 168],
+    /// None where they are everybody's.
+    by_week: Option<[f64; 168]>,
     values: Arc<[f64]>,
 }
 
-/// The curves kept. A copy keeps none, and what is kept makes no difference to whatever it belongs to.
+/// The values of a curve.
+#[derive(Debug)]
+pub(super) enum Values {
+    /// Computed for this answer.
+    Own(Arc<[f64]>),
+    /// Computed before: those of an entry that is there.
+    Kept(Guard<Option<Arc<Kept>>>),
+}
+
+/// What does not depend on whom is asked about.
+pub(super) struct Common {
+    /// Everybody's rates.
+    pub everyone: Rates,
+    /// How hours are smoothed.
+    pub kernel: CircularKernel,
+}
+
+/// What is kept. A copy keeps nothing, and it makes no difference to whatever it belongs to.
 pub(super) struct Remembered {
-    places: Box<[RwLock<Option<Arc<Kept>>>]>,
+    common: OnceLock<Box<Common>>,
+    places: Box<[ArcSwapOption<Kept>]>,
+}
+
+// === impl Values ===
+
+impl Deref for Values {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        match self {
+            Self::Own(values) => values,
+            Self::Kept(kept) => kept.as_ref().map_or(&[], |kept| &kept.values),
+        }
+    }
 }
 
 // === impl Span ===
@@ -50,44 +89,55 @@ impl Kept {
         self.span == span
             && self.goal == valuation.goal
             && self.freshness == *valuation.freshness
-            && self.by_week == *valuation.by_week
+            && match &self.by_week {
+                None => valuation.is_everyone,
+                Some(by_week) => !valuation.is_everyone && by_week == valuation.by_week,
+            }
     }
 }
 
 // === impl Remembered ===
 
 impl Remembered {
+    /// What all answers have in common, as computed the first time.
+    pub fn common(&self, compute: impl FnOnce() -> Common) -> &Common {
+        self.common.get_or_init(|| Box::new(compute()))
+    }
+
     /// The values of a span as remembered, or as computed now.
     pub fn values(
         &self,
         valuation: &Valuation<'_>,
         span: Span,
         compute: impl FnOnce() -> Arc<[f64]>,
-    ) -> Arc<[f64]> {
+    ) -> Values {
         let Some(place) = self.places.get(span.place()) else {
-            return compute();
+            return Values::Own(compute());
         };
-        let kept = place.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(kept) = kept.filter(|kept| kept.is_of(valuation, span)) {
-            return Arc::clone(&kept.values);
+        let kept = place.load();
+        if kept
+            .as_ref()
+            .is_some_and(|kept| kept.is_of(valuation, span))
+        {
+            return Values::Kept(kept);
         }
         let values = compute();
-        let kept = Kept {
+        place.store(Some(Arc::new(Kept {
             span,
             goal: valuation.goal,
             freshness: *valuation.freshness,
-            by_week: *valuation.by_week,
+            by_week: (!valuation.is_everyone).then_some(*valuation.by_week),
             values: Arc::clone(&values),
-        };
-        *place.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(kept));
-        values
+        })));
+        Values::Own(values)
     }
 }
 
 impl Default for Remembered {
     fn default() -> Self {
         Self {
-            places: (0..PLACES).map(|_| RwLock::default()).collect(),
+            common: OnceLock::new(),
+            places: (0..PLACES).map(|_| ArcSwapOption::empty()).collect(),
         }
     }
 }
@@ -128,6 +178,7 @@ mod tests {
             freshness: &freshness,
             goal: Goal::OpenProbability,
             shared: None,
+            is_everyone: false,
         };
         remembered.values(&valuation, span, || Arc::from([value]))[0]
     }

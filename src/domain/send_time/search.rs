@@ -13,7 +13,7 @@ use crate::domain::civil::LocalClock;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::send_window::{GRID_SECONDS, SendWindow};
 
-use super::remembered::{Remembered, Span};
+use super::remembered::{Remembered, Span, Values};
 use super::{Goal, HourCandidate};
 
 /// Step of the open probability, which is smooth; activity jumps at midnight and is computed on every candidate.
@@ -25,11 +25,11 @@ const JITTER_SECONDS_MAX: i64 = 600;
 const WEEK_MINUTES: u16 = 7 * 24 * 60;
 
 /// Relative value of instants on a grid of absolute time.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ValueCurve {
     step_seconds: i64,
     first_step: i64,
-    values: Arc<[f64]>,
+    values: Values,
 }
 
 /// The rates of the week with the functional that turns them into a value.
@@ -40,6 +40,8 @@ pub(super) struct Valuation<'a> {
     pub goal: Goal,
     /// Where the curve is looked for first, and kept, when others have the same rates.
     pub shared: Option<&'a Remembered>,
+    /// Whether the rates are everybody's.
+    pub is_everyone: bool,
 }
 
 /// Where a step lies: its length and how far into it the local time is read, seconds.
@@ -92,7 +94,7 @@ impl ValueCurve {
                 };
                 shared.values(&valuation, span, values)
             }
-            _ => values(),
+            _ => Values::Own(values()),
         };
         ValueCurve {
             step_seconds,
@@ -118,6 +120,24 @@ impl ValueCurve {
 
     /// The best allowed instant, the first of equals; `None` if the window allows no candidate.
     pub fn best(&self, window: &SendWindow, clock: &LocalClock) -> Option<Timestamp> {
+        self.summit(window, clock)
+            .or_else(|| self.searched(window, clock))
+    }
+
+    /// The first of the highest nodes, if a mail may be sent then: nothing is better, since between two nodes the curve lies under the higher one.
+    fn summit(&self, window: &SendWindow, clock: &LocalClock) -> Option<Timestamp> {
+        let mut highest = (self.first_step, f64::NEG_INFINITY);
+        for (step, value) in (self.first_step..).zip(self.values.iter()) {
+            if *value > highest.1 {
+                highest = (step, *value);
+            }
+        }
+        let at = Timestamp::from_second(highest.0 * self.step_seconds).ok()?;
+        window.allows(at, clock).then_some(at)
+    }
+
+    /// The best allowed instant by going through all that may be.
+    fn searched(&self, window: &SendWindow, clock: &LocalClock) -> Option<Timestamp> {
         let mut best: Option<(Timestamp, f64)> = None;
         let mut consider = |at: Timestamp, value: f64| {
             if best.is_none_or(|(_, least)| value > least) && window.allows(at, clock) {
@@ -200,54 +220,75 @@ fn allowed_within<'a>(
 pub(super) struct AllowedHours<'a> {
     window: &'a SendWindow,
     clock: &'a LocalClock,
-    /// Their starts, ascending.
-    starts: Vec<Timestamp>,
+    /// How many.
+    count: usize,
 }
 
 impl<'a> AllowedHours<'a> {
     pub fn of(window: &'a SendWindow, clock: &'a LocalClock) -> Self {
-        let is_allowed = |start_at: Timestamp| {
-            let first = allowed_within(start_at, window, clock).next();
-            first.is_some()
-        };
-        // Where only quiet hours forbid anything, an hour that lies wholly in the window is allowed or not by its hour of the day.
-        let is_daily = window.is_alike_every_day() && clock.is_even();
-        let whole = |start_at: Timestamp| {
-            start_at >= window.earliest_at
-                && start_at.as_second() + 3_600 <= window.deadline_at.as_second()
-        };
-        let mut by_hour: [Option<bool>; 24] = [None; 24];
-        let starts = hour_starts(window, clock)
-            .filter(|start_at| {
-                let hour = usize::from(clock.minute_of_day(*start_at) / 60);
-                match by_hour.get_mut(hour) {
-                    Some(known) if is_daily && whole(*start_at) => {
-                        *known.get_or_insert_with(|| is_allowed(*start_at))
-                    }
-                    _ => is_allowed(*start_at),
-                }
-            })
-            .collect();
-        Self {
+        let mut hours = Self {
             window,
             clock,
-            starts,
-        }
+            count: 0,
+        };
+        hours.count = if window.is_alike_every_day() && clock.is_even() {
+            hours.counted_by_hour_of_day()
+        } else {
+            hours.starts().count()
+        };
+        hours
+    }
+
+    /// How many there are where only quiet hours forbid anything: an hour that lies wholly in the window is allowed or not by its hour of the day.
+    fn counted_by_hour_of_day(&self) -> usize {
+        let (window, clock) = (self.window, self.clock);
+        let first_at = clock.hour_start(window.earliest_at);
+        let last = (window.deadline_at.as_second() - first_at.as_second()) / 3_600;
+        let is_whole = |hour: i64| {
+            let start = first_at.as_second() + hour * 3_600;
+            (hour > 0 || first_at == window.earliest_at)
+                && start + 3_600 <= window.deadline_at.as_second()
+        };
+        let of_day = i64::from(clock.minute_of_day(first_at) / 60);
+        let allowed = window.allowed_hours_of_day();
+        let is_allowed = |hour: i64| {
+            if is_whole(hour) {
+                return allowed[((of_day + hour) % 24) as usize];
+            }
+            let start_at = Timestamp::from_second(first_at.as_second() + hour * 3_600);
+            start_at.is_ok_and(|start_at| self.is_allowed(start_at))
+        };
+        (0..=last).filter(|hour| is_allowed(*hour)).count()
+    }
+
+    fn is_allowed(&self, start_at: Timestamp) -> bool {
+        let first = allowed_within(start_at, self.window, self.clock).next();
+        first.is_some()
+    }
+
+    /// Their starts, ascending.
+    fn starts(&self) -> impl Iterator<Item = Timestamp> {
+        hour_starts(self.window, self.clock).filter(|start_at| self.is_allowed(*start_at))
     }
 
     /// A uniform hour by one draw and a uniform candidate within it by another.
     pub fn drawn(&self, hour: u64, within: u64) -> Option<Timestamp> {
-        let start_at = *self.starts.get(below(hour, self.starts.len()))?;
+        let start_at = self.starts().nth(below(hour, self.count))?;
         let candidates = || allowed_within(start_at, self.window, self.clock);
         candidates().nth(below(within, candidates().count()))
     }
 
     /// The probability with which a uniform hour is the one of this instant.
     pub fn probability(&self, at: Timestamp) -> f64 {
-        match self.starts.binary_search(&self.clock.hour_start(at)) {
-            Ok(_) => 1.0 / self.starts.len() as f64,
-            Err(_) => 0.0,
-        }
+        let start_at = self.clock.hour_start(at);
+        let is_one = if self.clock.is_even() {
+            self.clock.hour_start(self.window.earliest_at) <= start_at
+                && start_at <= self.window.deadline_at
+                && self.is_allowed(start_at)
+        } else {
+            self.starts().any(|start| start == start_at)
+        };
+        if is_one { 1.0 / self.count as f64 } else { 0.0 }
     }
 
     /// Whether two instants lie in one hour.
@@ -356,8 +397,58 @@ pub(super) fn jittered(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
     use crate::domain::civil::Zone;
+    use crate::domain::send_window::QuietHours;
+
+    proptest! {
+        #[test]
+        fn the_short_ways_find_what_going_through_all_finds(
+            start in 0..800_000_i64, length in 0..900_000_i64, quiet in prop::collection::vec((0..1_440_u16, 1..700_u16), 0..3),
+            zone in 0..4_usize, blocked in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let quiet = quiet.into_iter().map(|(start_minute, long)| QuietHours {
+                start_minute,
+                end_minute: (start_minute + long) % 1_440,
+            });
+            // Before and over the change of clocks of 2024-03-31.
+            let earliest_at = "2024-03-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(start);
+            let window = SendWindow {
+                earliest_at,
+                deadline_at: earliest_at + SignedDuration::from_secs(length),
+                quiet: quiet.collect(),
+                blocked_days: blocked.then_some(jiff::civil::Date::constant(2024, 3, 25)).into_iter().collect(),
+                full_hours: Vec::new(),
+            };
+            let zone = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"][zone];
+            let clock = window.clock(&Zone::parse(zone).unwrap(), TAIL_HOURS);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let by_week: [f64; 168] = std::array::from_fn(|_| rng.random_range(0.1..3.0));
+            for goal in [Goal::OpenProbability, Goal::Activity] {
+                let valuation = Valuation {
+                    by_week: &by_week,
+                    freshness: &FreshnessCurve::default(),
+                    goal,
+                    shared: None,
+                    is_everyone: false,
+                };
+                let curve = ValueCurve::over(&window, &clock, valuation);
+                prop_assert_eq!(curve.best(&window, &clock), curve.searched(&window, &clock));
+            }
+            let hours = AllowedHours::of(&window, &clock);
+            let starts: Vec<Timestamp> = hours.starts().collect();
+            prop_assert_eq!(hours.count, starts.len());
+            let around = (-1..=length / 3_600 + 1).filter_map(|hour| earliest_at.checked_add(SignedDuration::from_hours(hour)).ok());
+            for at in around {
+                let is_one = starts.contains(&clock.hour_start(at));
+                prop_assert_eq!(hours.probability(at) > 0.0, is_one);
+            }
+        }
+    }
 
     #[test]
     fn walking_the_minutes_reads_what_each_instant_says() {

@@ -43,6 +43,14 @@ fn predict(model: &SendTimeModel, profile: Option<&ActivityProfile>, goal: Goal)
         .unwrap()
 }
 
+fn kernel(parameters: &Parameters) -> CircularKernel {
+    CircularKernel::new(parameters.smoothing_sd_hours)
+}
+
+fn everyone(curve: &EveryoneCurve, parameters: &Parameters) -> Rates {
+    Rates::everyone(curve, &kernel(parameters), parameters)
+}
+
 fn hour(hour: u8, weekday: u8) -> LocalHour {
     LocalHour { hour, weekday }
 }
@@ -121,8 +129,13 @@ fn a_log_with_all_sends_at_ten_does_not_favour_ten() {
     assert_eq!(personal.local.hour, everybody.local.hour);
     assert!((personal.relative_activity.mean - 1.0).abs() < 0.05);
     let reading = profile.read(sent_at);
-    let (everyone, kinds) = (&model.everyone, &model.kinds);
-    let rates = Rates::recipient(everyone, kinds, &reading, None, &model.parameters);
+    let whole = Whole {
+        curve: &model.everyone,
+        kinds: &model.kinds,
+        kernel: &kernel(&model.parameters),
+        parameters: &model.parameters,
+    };
+    let rates = Rates::recipient(whole, &reading, None);
     assert!(
         rates.relative.iter().all(|r| (r - 1.0).abs() < 0.15),
         "{:?}",
@@ -155,13 +168,14 @@ fn the_value_is_the_integral_it_claims_to_be() {
     let model = SendTimeModel::default();
     let (window, zone) = (week(), Zone::utc());
     let clock = window.clock(&zone, TAIL_HOURS);
-    let rates = Rates::everyone(&model.everyone, &model.parameters);
+    let rates = everyone(&model.everyone, &model.parameters);
     let goal = Goal::OpenProbability;
     let valuation = Valuation {
         by_week: &rates.by_week,
         freshness: &model.freshness,
         goal,
         shared: None,
+        is_everyone: true,
     };
     let curve = ValueCurve::over(&window, &clock, valuation);
     for start in [7i64, 26, 61, 100] {
@@ -341,7 +355,7 @@ fn a_hot_campaign_raises_the_value_and_not_the_hour() {
 #[test]
 fn the_interval_is_that_of_a_gamma() {
     // Quantiles of Gamma(4, mean 1) by table: 0.4362, 1.6702.
-    let mut rates = Rates::everyone(&EveryoneCurve::default(), &Parameters::default());
+    let mut rates = everyone(&EveryoneCurve::default(), &Parameters::default());
     rates.shapes[7] = 4.0;
     let interval = rates.interval(7);
     assert!((interval.low / 0.4362 - 1.0).abs() < 0.02, "{interval:?}");

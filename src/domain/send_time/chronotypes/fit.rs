@@ -7,7 +7,7 @@ use crate::domain::activity::ActivityReading;
 use super::super::Parameters;
 use super::super::circle::CircularKernel;
 use super::super::everyone::EveryoneCurve;
-use super::super::personal::relative_activity;
+use super::super::personal::{Whole, relative_activity};
 use super::{CHRONOTYPES_MAX, Chronotype, Chronotypes, Evidence, Kinds, SEGMENTS_MAX};
 use super::{LEVEL_KAPPA, SegmentWeights};
 
@@ -157,15 +157,22 @@ fn judge(people: &[Habits], everyone: &EveryoneCurve, parameters: &Parameters) -
     };
     let step = (halves.len() / JUDGED_MAX).max(1);
     let judged: Vec<&(Habits, Habits)> = halves.iter().step_by(step).collect();
+    let kernel = CircularKernel::new(parameters.smoothing_sd_hours);
     let best = |kinds: &Kinds| {
         let scored = KAPPAS.map(|kappa| {
             let parameters = Parameters {
                 kappa,
                 ..*parameters
             };
+            let whole = Whole {
+                curve: everyone,
+                kinds,
+                kernel: &kernel,
+                parameters: &parameters,
+            };
             let scores: Vec<f64> = judged
                 .iter()
-                .map(|(known, held)| predicted(known, held, everyone, kinds, &parameters))
+                .map(|(known, held)| predicted(known, held, whole))
                 .collect();
             (kappa, scores)
         });
@@ -191,14 +198,9 @@ fn judge(people: &[Habits], everyone: &EveryoneCurve, parameters: &Parameters) -
 }
 
 /// Log likelihood of where held-out events fall, given that they happen: `sum_u O_u ln a_u - O ln sum_u E_u a_u + sum_u A_u ln a_u`.
-fn predicted(
-    known: &Habits,
-    held: &Habits,
-    everyone: &EveryoneCurve,
-    kinds: &Kinds,
-    parameters: &Parameters,
-) -> f64 {
-    let relative = relative_activity(everyone, kinds, known.evidence(), None, parameters);
+fn predicted(known: &Habits, held: &Habits, whole: Whole<'_>) -> f64 {
+    let everyone = whole.curve;
+    let relative = relative_activity(whole, known.evidence(), None);
     let activity: [f64; 24] =
         std::array::from_fn(|u| (everyone.by_hour[u] * relative.by_hour[u]).max(1e-9));
     let mean = activity.iter().sum::<f64>() / 24.0;

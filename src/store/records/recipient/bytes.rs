@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 /// Longest encoding of what [`Writer::small`] takes, bytes.
 const SMALL_BYTES_MAX: usize = 64;
 
+/// The bits of eight bytes that say that a number goes on.
+const CONTINUED: u64 = 0x8080_8080_8080_8080;
+
 /// Bytes being written.
 pub(super) struct Writer(pub(super) Vec<u8>);
 
@@ -78,14 +81,31 @@ impl Reader<'_> {
     /// See [`Writer::numbers`].
     pub(super) fn numbers<const N: usize>(&mut self) -> Result<[u32; N], Error> {
         let mut numbers = [0; N];
-        for place in &mut numbers {
-            *place = match self.0.split_first() {
-                Some((byte, rest)) if *byte < 0x80 => {
+        let mut read = 0;
+        while let Some(places) = numbers.get_mut(read..).filter(|places| !places.is_empty()) {
+            // Mostly zero or small, and eight in a row.
+            if let (Some((row, rest)), Some(eight)) =
+                (self.0.split_first_chunk(), places.first_chunk_mut::<8>())
+                && u64::from_le_bytes(*row) & CONTINUED == 0
+            {
+                *eight = row.map(u32::from);
+                self.0 = rest;
+                read += eight.len();
+                continue;
+            }
+            let number = match self.0 {
+                [byte, rest @ ..] if *byte < 0x80 => {
                     self.0 = rest;
                     u32::from(*byte)
                 }
+                [low, high, rest @ ..] if *high < 0x80 => {
+                    self.0 = rest;
+                    u32::from(low & 0x7F) | u32::from(*high) << 7
+                }
                 _ => self.number_of()?,
             };
+            places[0] = number;
+            read += 1;
         }
         Ok(numbers)
     }
@@ -143,6 +163,24 @@ mod tests {
             prop_assert_eq!(reader.distance(from), Ok(at));
             prop_assert_eq!(reader.hash(), Ok(number));
             prop_assert!(reader.0.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn many_numbers_come_back_however_long_each_is(
+            bits in prop::collection::vec((0..=32_u32, any::<u32>()), 94), cut in 0..400_usize,
+        ) {
+            let numbers: Vec<u32> =
+                bits.iter().map(|(bits, number)| number.checked_shr(32 - bits).unwrap_or(0)).collect();
+            let mut writer = Writer(Vec::new());
+            writer.numbers(&numbers);
+            writer.hash(7);
+            let mut reader = Reader(&writer.0);
+            prop_assert_eq!(reader.numbers::<94>().map(Vec::from), Ok(numbers));
+            prop_assert_eq!(reader.hash(), Ok(7));
+            let cut = cut % (writer.0.len() - 8);
+            prop_assert!(Reader(&writer.0[..cut]).numbers::<94>().is_err());
         }
     }
 
