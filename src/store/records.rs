@@ -20,6 +20,7 @@ use crate::domain::send_time::{Chronotypes, Individuality, SendTimeModel, ZoneTa
 use crate::domain::shadow::ShadowTally;
 use crate::domain::timeline::HourCounts;
 
+mod appending;
 mod earlier;
 pub mod key;
 pub mod kinds;
@@ -50,7 +51,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// It cannot be written in this encoding.
     fn append(&self, to: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, to)
+        appending::appended(self, to)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::domain::recipient::{
 
 mod bytes;
 
+use super::appending::appended;
 use bytes::{Reader, Writer};
 
 /// Least bytes of a touch; a count of more touches than there is room for is damage.
@@ -94,9 +95,9 @@ pub fn write(recipient: &Recipient, to: Vec<u8>) -> Result<Vec<u8>, Error> {
         erased_at_ms: *erased_at_ms,
         opens: *opens,
     };
-    let mut writer = Writer(postcard::to_extend(&head, to)?);
+    let mut writer = Writer(appended(&head, to)?);
     writer.numbers(&activity.numbers());
-    let mut writer = Writer(postcard::to_extend(&tail, writer.0)?);
+    let mut writer = Writer(appended(&tail, writer.0)?);
     writer.number(touches.len() as u64);
     let mut before_ms = *created_at_ms;
     for touch in touches {

@@ -33,9 +33,16 @@ impl Writer {
     /// Numbers of which nearly all are small.
     pub(super) fn numbers(&mut self, numbers: &[u32]) {
         self.0.reserve(numbers.len());
-        for number in numbers {
-            self.number(u64::from(*number));
+        let (rows, rest) = numbers.as_chunks::<8>();
+        for row in rows {
+            // Mostly zero or small, and eight in a row.
+            if row.iter().all(|number| *number < 0x80) {
+                self.0.extend_from_slice(&row.map(|number| number as u8));
+            } else {
+                row.iter().for_each(|number| self.number((*number).into()));
+            }
         }
+        rest.iter().for_each(|number| self.number((*number).into()));
     }
 
     /// A number of which all bits count alike.
