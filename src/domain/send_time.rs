@@ -13,6 +13,7 @@ use super::civil::{LocalHour, Zone};
 use super::freshness::FreshnessCurve;
 use super::send_window::SendWindow;
 
+mod allowed_hours;
 pub mod chronotypes;
 mod circle;
 pub mod everyone;
@@ -200,7 +201,9 @@ pub struct NoAllowedTime {
     pub deadline_at: Timestamp,
 }
 
-/// All that is learned of a tenant for timing; immutable, shared by all predictions until the next refresh.
+/// All that is learned of a tenant for timing; shared by all predictions until the next refresh.
+///
+/// Once it has been asked its fields must not change: what all answers have in common is worked out once. A copy works it out anew.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendTimeModel {
     /// Activity by hour and weekday.

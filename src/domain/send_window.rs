@@ -219,7 +219,8 @@ impl SendWindow {
         self.quiet.iter().any(|quiet| quiet.covers(minute))
     }
 
-    /// By hour of the local day: whether the quiet hours leave any candidate in it, where the whole hour lies in the window.
+    /// By hour of the local day: whether the quiet hours leave any candidate in it, where the whole hour lies in the window and candidates
+    /// count from its start.
     pub fn allowed_hours_of_day(&self) -> [bool; 24] {
         std::array::from_fn(|hour| {
             let mut candidates = (0..HOUR_MINUTES).step_by(GRID_SECONDS as usize / 60);

@@ -8,7 +8,7 @@ use crate::domain::draws::unit_interval;
 use crate::domain::send_window::SendWindow;
 
 use super::Exploration;
-use super::search::AllowedHours;
+use super::allowed_hours::AllowedHours;
 
 /// What exploring came to.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::freshness::FreshnessCurve;
 
@@ -26,13 +26,13 @@ pub(super) struct Span {
     pub count: usize,
 }
 
-/// A curve and all that it was computed from.
+/// A curve and all that it was computed from, as far as a model's questions differ in it.
 #[derive(Debug)]
 pub(super) struct Kept {
     span: Span,
     goal: Goal,
     freshness: FreshnessCurve,
-    /// None where they are everybody's.
+    /// None where they are everybody's, which are the same for all of a model's questions.
     by_week: Option<[f64; 168]>,
     values: Arc<[f64]>,
 }
@@ -43,7 +43,7 @@ pub(super) enum Values {
     /// Computed for this answer.
     Own(Arc<[f64]>),
     /// Computed before: those of an entry that is there.
-    Kept(Guard<Option<Arc<Kept>>>),
+    Kept(Guard<Arc<Kept>>),
 }
 
 /// What does not depend on whom is asked about.
@@ -57,7 +57,8 @@ pub(super) struct Common {
 /// What is kept. A copy keeps nothing, and it makes no difference to whatever it belongs to.
 pub(super) struct Remembered {
     common: OnceLock<Box<Common>>,
-    places: Box<[ArcSwapOption<Kept>]>,
+    /// Made when something is put there: to let go of one costs a walk over all threads.
+    places: Box<[OnceLock<ArcSwap<Kept>>]>,
 }
 
 // === impl Values ===
@@ -68,7 +69,7 @@ impl Deref for Values {
     fn deref(&self) -> &[f64] {
         match self {
             Self::Own(values) => values,
-            Self::Kept(kept) => kept.as_ref().map_or(&[], |kept| &kept.values),
+            Self::Kept(kept) => &kept.values,
         }
     }
 }
@@ -114,21 +115,21 @@ impl Remembered {
         let Some(place) = self.places.get(span.place()) else {
             return Values::Own(compute());
         };
-        let kept = place.load();
-        if kept
-            .as_ref()
-            .is_some_and(|kept| kept.is_of(valuation, span))
-        {
+        let known = place.get().map(ArcSwap::load);
+        if let Some(kept) = known.filter(|kept| kept.is_of(valuation, span)) {
             return Values::Kept(kept);
         }
         let values = compute();
-        place.store(Some(Arc::new(Kept {
+        let kept = Arc::new(Kept {
             span,
             goal: valuation.goal,
             freshness: *valuation.freshness,
             by_week: (!valuation.is_everyone).then_some(*valuation.by_week),
             values: Arc::clone(&values),
-        })));
+        });
+        place
+            .get_or_init(|| ArcSwap::new(Arc::clone(&kept)))
+            .store(kept);
         Values::Own(values)
     }
 }
@@ -137,7 +138,7 @@ impl Default for Remembered {
     fn default() -> Self {
         Self {
             common: OnceLock::new(),
-            places: (0..PLACES).map(|_| ArcSwapOption::empty()).collect(),
+            places: (0..PLACES).map(|_| OnceLock::new()).collect(),
         }
     }
 }
@@ -172,15 +173,40 @@ mod tests {
     }
 
     fn asked(remembered: &Remembered, by_week: &[f64; 168], span: Span, value: f64) -> f64 {
+        asked_of(remembered, (by_week, false), span, value)
+    }
+
+    fn asked_of(
+        remembered: &Remembered,
+        (by_week, is_everyone): (&[f64; 168], bool),
+        span: Span,
+        value: f64,
+    ) -> f64 {
         let freshness = FreshnessCurve::default();
         let valuation = Valuation {
             by_week,
             freshness: &freshness,
             goal: Goal::OpenProbability,
             shared: None,
-            is_everyone: false,
+            is_everyone,
         };
         remembered.values(&valuation, span, || Arc::from([value]))[0]
+    }
+
+    #[test]
+    fn everybody_and_a_group_with_the_same_rates_have_each_a_curve_of_their_own() {
+        let remembered = Remembered::default();
+        let rates = [1.0; 168];
+        for (is_everyone, value, expected) in [
+            (true, 1.0, 1.0),
+            (true, 2.0, 1.0),
+            (false, 3.0, 3.0),
+            (false, 4.0, 3.0),
+            (true, 5.0, 5.0),
+        ] {
+            let of = (&rates, is_everyone);
+            assert_eq!(asked_of(&remembered, of, span(0), value), expected);
+        }
     }
 
     #[test]

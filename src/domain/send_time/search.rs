@@ -13,6 +13,7 @@ use crate::domain::civil::LocalClock;
 use crate::domain::freshness::FreshnessCurve;
 use crate::domain::send_window::{GRID_SECONDS, SendWindow};
 
+use super::allowed_hours::{allowed_within, hour_starts};
 use super::remembered::{Remembered, Span, Values};
 use super::{Goal, HourCandidate};
 
@@ -124,7 +125,7 @@ impl ValueCurve {
             .or_else(|| self.searched(window, clock))
     }
 
-    /// The first of the highest nodes, if a mail may be sent then: nothing is better, since between two nodes the curve lies under the higher one.
+    /// The first of the highest nodes, if a mail may be sent then: nothing is better, since between two nodes the curve is not above the higher one.
     fn summit(&self, window: &SendWindow, clock: &LocalClock) -> Option<Timestamp> {
         let mut highest = (self.first_step, f64::NEG_INFINITY);
         for (step, value) in (self.first_step..).zip(self.values.iter()) {
@@ -132,8 +133,13 @@ impl ValueCurve {
                 highest = (step, *value);
             }
         }
-        let at = Timestamp::from_second(highest.0 * self.step_seconds).ok()?;
-        window.allows(at, clock).then_some(at)
+        let second = highest.0 * self.step_seconds;
+        let at = Timestamp::from_second(second).ok()?;
+        let before_at = Timestamp::from_second(second - GRID_SECONDS).ok()?;
+        // Rounding may lift what comes just before a node to its height, and then that is the first.
+        let is_lower = |earlier_at| earlier_at >= at || self.at(earlier_at) < highest.1;
+        (is_lower(window.earliest_at) && is_lower(before_at) && window.allows(at, clock))
+            .then_some(at)
     }
 
     /// The best allowed instant by going through all that may be.
@@ -183,123 +189,6 @@ impl ValueCurve {
             allowed: best.is_some(),
         }
     }
-}
-
-/// The starts of the local hours of a window.
-fn hour_starts<'a>(
-    window: &'a SendWindow,
-    clock: &'a LocalClock,
-) -> impl Iterator<Item = Timestamp> + 'a {
-    let first = clock.hour_start(window.earliest_at);
-    let is_even = clock.is_even();
-    let next = move |start_at: &Timestamp| {
-        let end_at = Timestamp::from_second(start_at.as_second() + 3_600).ok()?;
-        if is_even {
-            return Some(end_at);
-        }
-        // After a half-hour change of offset the next hour starts half an hour sooner.
-        let aligned = clock.hour_start(end_at);
-        Some(if aligned > *start_at { aligned } else { end_at })
-    };
-    std::iter::successors(Some(first), next).take_while(|start_at| *start_at <= window.deadline_at)
-}
-
-/// The allowed candidates within an hour from its start on.
-fn allowed_within<'a>(
-    start_at: Timestamp,
-    window: &'a SendWindow,
-    clock: &'a LocalClock,
-) -> impl Iterator<Item = Timestamp> + 'a {
-    (0..3_600i64)
-        .step_by(GRID_SECONDS as usize)
-        .filter_map(move |second| Timestamp::from_second(start_at.as_second() + second).ok())
-        .filter(|&at| window.allows(at, clock))
-}
-
-/// The hours of a window in which some candidate is allowed, for drawing one of them.
-pub(super) struct AllowedHours<'a> {
-    window: &'a SendWindow,
-    clock: &'a LocalClock,
-    /// How many.
-    count: usize,
-}
-
-impl<'a> AllowedHours<'a> {
-    pub fn of(window: &'a SendWindow, clock: &'a LocalClock) -> Self {
-        let mut hours = Self {
-            window,
-            clock,
-            count: 0,
-        };
-        hours.count = if window.is_alike_every_day() && clock.is_even() {
-            hours.counted_by_hour_of_day()
-        } else {
-            hours.starts().count()
-        };
-        hours
-    }
-
-    /// How many there are where only quiet hours forbid anything: an hour that lies wholly in the window is allowed or not by its hour of the day.
-    fn counted_by_hour_of_day(&self) -> usize {
-        let (window, clock) = (self.window, self.clock);
-        let first_at = clock.hour_start(window.earliest_at);
-        let last = (window.deadline_at.as_second() - first_at.as_second()) / 3_600;
-        let is_whole = |hour: i64| {
-            let start = first_at.as_second() + hour * 3_600;
-            (hour > 0 || first_at == window.earliest_at)
-                && start + 3_600 <= window.deadline_at.as_second()
-        };
-        let of_day = i64::from(clock.minute_of_day(first_at) / 60);
-        let allowed = window.allowed_hours_of_day();
-        let is_allowed = |hour: i64| {
-            if is_whole(hour) {
-                return allowed[((of_day + hour) % 24) as usize];
-            }
-            let start_at = Timestamp::from_second(first_at.as_second() + hour * 3_600);
-            start_at.is_ok_and(|start_at| self.is_allowed(start_at))
-        };
-        (0..=last).filter(|hour| is_allowed(*hour)).count()
-    }
-
-    fn is_allowed(&self, start_at: Timestamp) -> bool {
-        let first = allowed_within(start_at, self.window, self.clock).next();
-        first.is_some()
-    }
-
-    /// Their starts, ascending.
-    fn starts(&self) -> impl Iterator<Item = Timestamp> {
-        hour_starts(self.window, self.clock).filter(|start_at| self.is_allowed(*start_at))
-    }
-
-    /// A uniform hour by one draw and a uniform candidate within it by another.
-    pub fn drawn(&self, hour: u64, within: u64) -> Option<Timestamp> {
-        let start_at = self.starts().nth(below(hour, self.count))?;
-        let candidates = || allowed_within(start_at, self.window, self.clock);
-        candidates().nth(below(within, candidates().count()))
-    }
-
-    /// The probability with which a uniform hour is the one of this instant.
-    pub fn probability(&self, at: Timestamp) -> f64 {
-        let start_at = self.clock.hour_start(at);
-        let is_one = if self.clock.is_even() {
-            self.clock.hour_start(self.window.earliest_at) <= start_at
-                && start_at <= self.window.deadline_at
-                && self.is_allowed(start_at)
-        } else {
-            self.starts().any(|start| start == start_at)
-        };
-        if is_one { 1.0 / self.count as f64 } else { 0.0 }
-    }
-
-    /// Whether two instants lie in one hour.
-    pub fn is_same(&self, one: Timestamp, other: Timestamp) -> bool {
-        self.clock.hour_start(one) == self.clock.hour_start(other)
-    }
-}
-
-/// A number below a bound from a draw; 0 for the bound 0.
-fn below(draw: u64, bound: usize) -> usize {
-    ((u128::from(draw) * bound as u128) >> 64) as usize
 }
 
 /// What `read` says of the local minute of the week at successive steps, as far into each as the grid says.
@@ -401,33 +290,22 @@ mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
 
+    use super::super::allowed_hours::tests::windows;
     use super::*;
     use crate::domain::civil::Zone;
-    use crate::domain::send_window::QuietHours;
 
     proptest! {
         #[test]
-        fn the_short_ways_find_what_going_through_all_finds(
-            start in 0..800_000_i64, length in 0..900_000_i64, quiet in prop::collection::vec((0..1_440_u16, 1..700_u16), 0..3),
-            zone in 0..4_usize, blocked in any::<bool>(), seed in any::<u64>(),
+        fn a_summit_is_what_going_through_all_finds(
+            (window, zone) in windows(), is_flat: bool, seed: u64,
         ) {
-            let quiet = quiet.into_iter().map(|(start_minute, long)| QuietHours {
-                start_minute,
-                end_minute: (start_minute + long) % 1_440,
-            });
-            // Before and over the change of clocks of 2024-03-31.
-            let earliest_at = "2024-03-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(start);
-            let window = SendWindow {
-                earliest_at,
-                deadline_at: earliest_at + SignedDuration::from_secs(length),
-                quiet: quiet.collect(),
-                blocked_days: blocked.then_some(jiff::civil::Date::constant(2024, 3, 25)).into_iter().collect(),
-                full_hours: Vec::new(),
-            };
-            let zone = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"][zone];
-            let clock = window.clock(&Zone::parse(zone).unwrap(), TAIL_HOURS);
+            let clock = window.clock(&zone, TAIL_HOURS);
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let by_week: [f64; 168] = std::array::from_fn(|_| rng.random_range(0.1..3.0));
+            // Of few different values many hours are equally good.
+            let by_week: [f64; 168] = std::array::from_fn(|_| match is_flat {
+                true => f64::from(rng.random_range(1..3_u8)),
+                false => rng.random_range(0.1..3.0),
+            });
             for goal in [Goal::OpenProbability, Goal::Activity] {
                 let valuation = Valuation {
                     by_week: &by_week,
@@ -439,14 +317,41 @@ mod tests {
                 let curve = ValueCurve::over(&window, &clock, valuation);
                 prop_assert_eq!(curve.best(&window, &clock), curve.searched(&window, &clock));
             }
-            let hours = AllowedHours::of(&window, &clock);
-            let starts: Vec<Timestamp> = hours.starts().collect();
-            prop_assert_eq!(hours.count, starts.len());
-            let around = (-1..=length / 3_600 + 1).filter_map(|hour| earliest_at.checked_add(SignedDuration::from_hours(hour)).ok());
-            for at in around {
-                let is_one = starts.contains(&clock.hour_start(at));
-                prop_assert_eq!(hours.probability(at) > 0.0, is_one);
-            }
+        }
+    }
+
+    #[test]
+    fn what_rounding_lifts_to_the_height_of_a_summit_is_found_before_it() {
+        let start_at = Timestamp::from_second(900_000).unwrap();
+        let window = SendWindow {
+            earliest_at: start_at,
+            deadline_at: start_at + SignedDuration::from_mins(40),
+            quiet: Vec::new(),
+            blocked_days: Vec::new(),
+            full_hours: Vec::new(),
+        };
+        let clock = window.clock(&Zone::utc(), 0);
+        let curve = |values: [f64; 4]| ValueCurve {
+            step_seconds: STEP_SECONDS,
+            first_step: 1_000,
+            values: Values::Own(Arc::from(values)),
+        };
+        let almost = 1.0 - f64::EPSILON / 2.0;
+        for (values, minutes) in [
+            ([0.5, almost, 1.0, 0.5], 25),
+            ([0.5, 0.9, 1.0, 0.5], 30),
+            ([1.0, 1.0, 1.0, 0.5], 0),
+            ([f64::NAN, 0.9, 1.0, 0.5], 0),
+            ([0.5, 0.6, 0.7, 0.9], 40),
+        ] {
+            let best_at = curve(values).best(&window, &clock);
+            assert_eq!(
+                best_at,
+                curve(values).searched(&window, &clock),
+                "{values:?}"
+            );
+            let expected_at = start_at + SignedDuration::from_mins(minutes);
+            assert_eq!(best_at, Some(expected_at), "{values:?}");
         }
     }
 

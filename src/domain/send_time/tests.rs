@@ -333,6 +333,8 @@ fn where_habits_do_not_differ_a_few_events_are_not_called_personal() {
         predict(&model, Some(&owl), Goal::Activity).level,
         Level::Recipient
     );
+    // What a model has in common for all its answers is kept once it has been asked, and not in a copy.
+    model = model.clone();
     model.parameters.kappa = 1_000.0;
     assert_eq!(
         predict(&model, Some(&owl), Goal::Activity).level,
