@@ -55,7 +55,7 @@ impl<'a> AllowedHours<'a> {
         };
         let first_at = clock.hour_start(window.earliest_at);
         let is_daily = window.is_alike_every_day() && clock.is_even();
-        hours.count = if is_daily && clock.minute_of_day(first_at) % 60 == 0 {
+        hours.count = if is_daily && clock.minute_of_day(first_at).is_multiple_of(60) {
             hours.counted_by_hour_of_day(first_at)
         } else {
             hours.starts().count()
