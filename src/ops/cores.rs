@@ -58,17 +58,19 @@ impl Cores {
         self.runtimes.iter().map(handle).collect()
     }
 
-    /// Starts the threads, each with its connections and services; resolves once all have ended, which is when they were told to stop and every
-    /// call is answered. Dropped before, it cuts the calls off.
+    /// Starts the threads, each with its connections and services; what is answered resolves once all have ended, which is when they were told to
+    /// stop and every call is answered. Dropped before, it cuts the calls off.
+    ///
+    /// They are started by whoever calls this and not by whoever waits for it: threads take their priority from the one that starts them.
     ///
     /// # Errors
-    /// A thread does not start, or the transport fails on one.
-    pub async fn serve<S, F>(
+    /// A thread does not start; later, the transport fails on one.
+    pub fn serve<S, F>(
         self,
         lanes: Vec<Incoming>,
         services: Vec<S>,
         stopped: watch::Receiver<bool>,
-    ) -> Result<(), ServeError>
+    ) -> io::Result<impl Future<Output = Result<(), ServeError>> + Send + use<S, F>>
     where
         S: FnOnce(Incoming, watch::Receiver<bool>) -> F + Send + 'static,
         F: Future<Output = Result<(), tonic::transport::Error>>,
@@ -78,12 +80,14 @@ impl Cores {
             let stopped = stopped.clone();
             cores.push(start(runtime, move || service(lane, stopped))?);
         }
-        for core in &mut cores {
-            // A thread that ended without a word did so in a defect, which has been printed.
-            let lost = |_| io::Error::other("a serving thread ended in a defect");
-            (&mut core.ended).await.map_err(lost)??;
-        }
-        Ok(())
+        Ok(async move {
+            for core in &mut cores {
+                // A thread that ended without a word did so in a defect, which has been printed.
+                let lost = |_| io::Error::other("a serving thread ended in a defect");
+                (&mut core.ended).await.map_err(lost)??;
+            }
+            Ok(())
+        })
     }
 }
 

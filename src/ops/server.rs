@@ -206,7 +206,7 @@ impl Server {
                 Ok(move |lane, stopped| router.serve_with_incoming_shutdown(lane, until(stopped)))
             })
             .collect::<Result<Vec<_>, ServeError>>()?;
-        Ok(cores.serve(lanes, served, stopped.clone()))
+        Ok(cores.serve(lanes, served, stopped.clone())?)
     }
 
     /// Starts what goes on beside the calls.

@@ -43,3 +43,4 @@ mod retention;
 mod samples;
 mod security;
 mod tenants;
+mod threads;

@@ -61,7 +61,7 @@ pub fn serve(runtime: Runtime, announce: impl FnOnce(&str)) -> Result<(), BenchE
                 let services = lanes.iter().map(serve).collect();
                 let (_never, stopped) = watch::channel(false);
                 announce(&address);
-                let served = cores.serve(lanes, services, stopped).await;
+                let served = cores.serve(lanes, services, stopped)?.await;
                 served.map_err(|error| BenchError::Nonsense(error.to_string()))
             }
         }
