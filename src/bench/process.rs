@@ -84,12 +84,17 @@ impl Process {
         Ok(process)
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has used so far.
     ///
     /// # Errors
     /// It has ended, or there is no `/proc`.
     pub fn usage(&self) -> Result<Usage, BenchError> {
-        usage_of(&self.child.id().to_string())
+        usage_of(&self.id().to_string())
     }
 
     /// Waits, for a minute at most, until it has little to do: what a start leaves to be done is not part of what a call costs.
@@ -113,7 +118,7 @@ impl Process {
     /// # Errors
     /// It does not end well.
     pub fn stop(mut self) -> Result<(), BenchError> {
-        let id = i32::try_from(self.child.id())
+        let id = i32::try_from(self.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
