@@ -80,7 +80,7 @@ use crate::domain::name::{RecipientKey, TenantId};
 use crate::domain::recipient::{Consent, ConsentLevel};
 use crate::domain::token::TokenKeys;
 use crate::store::records::{self, Record, StoreIdentity, key};
-use crate::store::{Engine, Partition, StoreError};
+use crate::store::{Engine, Partition, StoreError, pace};
 
 use alerts::AlertBook;
 use folding::Moved;
@@ -229,7 +229,10 @@ impl App {
             .registry
             .lives()
             .into_iter()
-            .filter(|live| live.refresh(now, &expected))
+            .filter(|live| {
+                pace::breathe();
+                live.refresh(self.now(), &expected)
+            })
             .count();
         for (_, learned) in self.tenants.all() {
             if let Some(model) = learned.hours.refreshed_model(now) {

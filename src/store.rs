@@ -9,6 +9,7 @@ mod batch;
 pub mod envelope;
 mod error;
 mod memory;
+pub mod pace;
 pub mod records;
 mod runs;
 mod sled;

@@ -8,7 +8,7 @@ use crate::domain::recipient::{ConsentLevel, Recipient};
 use crate::domain::send_time::chronotypes::fit::{Habits, fit};
 use crate::domain::send_time::{Chronotypes, SendTimeModel, ZoneTally};
 use crate::store::records::{self, key};
-use crate::store::{Batch, Change, Partition, SCAN_ROWS_MAX, Scan};
+use crate::store::{Batch, Change, Partition, SCAN_ROWS_MAX, Scan, pace};
 
 use super::load::foreign_key;
 use super::tenants::Learned;
@@ -109,6 +109,7 @@ impl App {
             };
             let rows = self.engine.scan(partition, scan).await?;
             for (_, stored) in &rows {
+                pace::breathe();
                 // A damaged record is reported where it is needed; here one fewer person is read.
                 let Ok(recipient) = records::decode::<Recipient>(&stored.value) else {
                     continue;

@@ -9,7 +9,7 @@ use crate::domain::change_point::ChangePoint;
 use crate::domain::drift::{Drift, Evidence};
 use crate::domain::experiment::{Experiment, ExperimentKind, Objective};
 use crate::store::records::{self, key};
-use crate::store::{Batch, Change, Outcome};
+use crate::store::{Batch, Change, Outcome, pace};
 
 use super::registry::Live;
 use super::{App, AppError, HOME};
@@ -19,6 +19,7 @@ impl App {
     pub(super) async fn judge_drift(&self) -> Result<(), AppError> {
         let now = self.now();
         for live in self.registry.lives() {
+            pace::breathe();
             let mut drift = live.drift();
             if live.experiment().settings.kind == ExperimentKind::Flow && drift.is_due(now) {
                 let changes = self.judge_one(&live, &mut drift, now);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::domain::hour_activity::{SETTLED_DAY, is_matured};
 use crate::domain::send_plan::hour_of;
 use crate::store::records::key;
-use crate::store::{Batch, Change, Outcome, Partition, Scan};
+use crate::store::{Batch, Change, Outcome, Partition, Scan, pace};
 
 use super::{App, AppError};
 
@@ -125,6 +125,7 @@ impl App {
         let last = last.map(|(key, _)| key.clone());
         let mut folded = 0;
         for (from, stored) in rows {
+            pace::breathe();
             let Some(to) = target(&from) else { continue };
             let delete = Change::Delete {
                 key: from,

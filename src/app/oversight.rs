@@ -15,7 +15,7 @@ use crate::domain::oversight::{Oversight, Signal};
 use crate::domain::reporting::Detail;
 use crate::domain::sample_ratio;
 use crate::store::records::{self, key};
-use crate::store::{Batch, Change, Outcome};
+use crate::store::{Batch, Change, Outcome, pace};
 
 use super::registry::{Check, Live};
 use super::{App, AppError, HOME, Results, SAFE_RELATIVE_LOSS};
@@ -60,6 +60,7 @@ impl App {
     pub(super) async fn check_all(&self, check: Check) -> Result<(), AppError> {
         let mut failed = None;
         for live in self.registry.lives() {
+            pace::breathe();
             if !live.begin_check(check) || !is_watched(&live.experiment()) {
                 continue;
             }
@@ -76,6 +77,7 @@ impl App {
     async fn guard_each(&self, live: &Arc<Live>) -> Result<(), AppError> {
         let lateness = self.lateness(live);
         for variant in live.experiment().live_variants() {
+            pace::breathe();
             self.guard(live, variant, &lateness).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::domain::name::TenantId;
 use crate::domain::recipient::Recipient;
 use crate::domain::retention::{Fate, RetentionRules};
 use crate::store::records::{self, RecipientCount, key};
-use crate::store::{Batch, Change, Outcome, Partition, Scan, Stored};
+use crate::store::{Batch, Change, Outcome, Partition, Scan, Stored, pace};
 
 use super::{App, AppError};
 
@@ -111,6 +111,7 @@ impl App {
             let (is_last, count) = (rows.len() < left, rows.len());
             after = rows.last().map(|(key, _)| key.clone()).or(after);
             for (key, stored) in rows {
+                pace::breathe();
                 self.clean_record(partition, key, &stored).await?;
             }
             if is_last {

@@ -16,7 +16,7 @@ use tower::layer::util::{Identity, Stack};
 
 use crate::app::{App, AppError};
 use crate::grpc::{Services, wire};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, StoreError, pace};
 
 use super::auth::Gate;
 use super::compose::Opened;
@@ -31,8 +31,11 @@ use super::security::{Security, SecurityError};
 use super::shutdown::{Drain, Drained};
 use super::transport::{grpc_rules, operations_rules, transport};
 
-/// Pause after a refresh, in lengths of it.
-const REFRESH_REST: u32 = 9;
+/// Pauses of a refresh, in lengths of what it computed before each: however many experiments there are, it takes a tenth of a core at most.
+const REFRESH_REST: f64 = 9.0;
+
+/// The same of the maintenance, which has to be through before its next round is due.
+const MAINTENANCE_REST: f64 = 4.0;
 
 /// How often it is seen whether a step of the maintenance is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(2);
@@ -301,16 +304,15 @@ async fn refresh(app: Arc<App>, interval: Duration, stopped: watch::Receiver<boo
         ticks.tick().await;
         let app = app.clone();
         let started = Instant::now();
-        if tokio::task::spawn_blocking(move || app.refresh())
-            .await
-            .is_err()
-        {
+        let resting = move || {
+            let _resting = pace::rest(REFRESH_REST);
+            app.refresh();
+        };
+        if tokio::task::spawn_blocking(resting).await.is_err() {
             tracing::error!("a refresh ended in a defect; the allocations before it stay in use");
         }
         let spent = started.elapsed();
         metrics::histogram!("hermod_refresh_duration_seconds").record(spent.as_secs_f64());
-        // However many experiments there are: at most a tenth of a core, the rest is for answers.
-        tokio::time::sleep(REFRESH_REST * spent).await;
     }
 }
 
@@ -335,7 +337,10 @@ async fn maintain(app: Arc<App>, stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         ticks.tick().await;
         let (app, runtime) = (app.clone(), runtime.clone());
-        let round = tokio::task::spawn_blocking(move || runtime.block_on(app.maintain()));
+        let round = tokio::task::spawn_blocking(move || {
+            let _resting = pace::rest(MAINTENANCE_REST);
+            runtime.block_on(app.maintain())
+        });
         let Ok(report) = round.await else {
             tracing::error!("a round of the maintenance ended in a defect; another one follows");
             continue;

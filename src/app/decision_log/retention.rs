@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::app::{App, AppError, HOME};
 use crate::store::records::key;
-use crate::store::{Batch, Change, Partition, Rows, Scan};
+use crate::store::{Batch, Change, Partition, Rows, Scan, pace};
 
 use super::{LogStatistics, day_of};
 
@@ -57,6 +57,7 @@ impl App {
     ) -> Result<usize, AppError> {
         let mut pruned = 0;
         for _ in 0..STEPS_MAX {
+            pace::breathe();
             let rows = self
                 .engine
                 .scan(partition, step(prefix, None, ROWS_PER_STEP))

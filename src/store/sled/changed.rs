@@ -21,6 +21,8 @@ pub(super) struct Changed {
     values: HashMap<Bytes, Dirty>,
     /// By first byte.
     orders: BTreeMap<Option<u8>, Order>,
+    /// Every key that no folding pass has in hand.
+    waiting: Vec<Bytes>,
 }
 
 /// The keys of one kind.
@@ -57,6 +59,7 @@ impl Changed {
     pub(super) fn insert(&mut self, key: Bytes, dirty: Dirty) -> Option<Dirty> {
         let before = self.values.insert(Bytes::clone(&key), dirty);
         if before.is_none() {
+            self.waiting.push(Bytes::clone(&key));
             let order = self.orders.entry(key.first().copied()).or_default();
             order.unordered.push(key);
             if order.unordered.len() > 2 * self.values.len() + UNORDERED_SPARE {
@@ -73,6 +76,16 @@ impl Changed {
             order.ordered.remove(key);
         }
         Some(removed)
+    }
+
+    /// The keys that wait for a folding pass, which has them in hand from now on: it removes their values, or lets them wait again.
+    pub(super) fn take_waiting(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Keys that a folding pass had in hand wait again.
+    pub(super) fn wait_again(&mut self, keys: impl IntoIterator<Item = Bytes>) {
+        self.waiting.extend(keys);
     }
 
     /// All of them, in no order.
@@ -155,11 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_waits_once_until_a_pass_has_it_in_hand() {
+        let mut changed = Changed::default();
+        changed.insert(key("a"), dirty(1));
+        changed.insert(key("a"), dirty(2));
+        let in_hand = changed.take_waiting();
+        assert_eq!(in_hand, [key("a")]);
+        changed.insert(key("a"), dirty(3));
+        assert!(changed.take_waiting().is_empty(), "it is in hand");
+        changed.wait_again(in_hand);
+        assert_eq!(changed.take_waiting(), [key("a")]);
+        assert!(changed.remove(b"a").is_some());
+        changed.insert(key("a"), dirty(4));
+        assert_eq!(changed.take_waiting(), [key("a")], "it came anew");
+    }
+
+    #[test]
     fn keys_that_come_and_go_unlisted_do_not_pile_up() {
         let mut changed = Changed::default();
         for number in 0..100_000_u32 {
             let key = Bytes::from(number.to_be_bytes().as_slice());
             changed.insert(Bytes::clone(&key), dirty(1));
+            assert_eq!(changed.take_waiting(), [Bytes::clone(&key)]);
             changed.remove(&key);
         }
         let waiting = changed.orders.values().map(|order| order.unordered.len());

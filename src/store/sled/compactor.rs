@@ -10,18 +10,23 @@ use std::time::Duration;
 use super::meta::Folded;
 use super::shared::Shared;
 use super::warming;
-use crate::store::StoreError;
 use crate::store::runs::{List, Merged, Run, Runs};
+use crate::store::{StoreError, pace};
 
 /// Longest rest; woken by every fold.
 const REST: Duration = Duration::from_secs(60);
 /// How far merging stands back for the threads that answer.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
+/// Rests of merging, in lengths of what was computed before each.
+const MERGING_REST: f64 = 1.0;
+/// Rows between two looks whether to rest or to stop.
+const STRIDE: u64 = 8;
 
 /// Runs until stopped.
 pub(super) fn run(shared: &Shared) {
     step_back();
+    let _resting = pace::rest(MERGING_REST);
     warming::run(shared);
     let mut is_damaged = false;
     while shared.merge_signal.wait(REST) {
@@ -115,8 +120,11 @@ fn write_run(
         if rows.value().is_some() || !is_oldest {
             writer.push(rows.key(), rows.version(), rows.value())?;
         }
-        if writer.entries().is_multiple_of(1_024) && shared.merge_signal.is_stopped() {
-            return Ok(None);
+        if writer.entries().is_multiple_of(STRIDE) {
+            pace::breathe();
+            if shared.merge_signal.is_stopped() {
+                return Ok(None);
+            }
         }
     }
     if writer.entries() == 0 {

@@ -9,22 +9,47 @@ use super::disk::Disk;
 use super::journal::Entry;
 use super::meta::Folded;
 use super::shared::Shared;
-use crate::store::StoreError;
 use crate::store::runs::{Run, full_key};
+use crate::store::{Bytes, StoreError, pace};
 
-/// Values dropped under one hold of a partition.
-const CHUNK: usize = 256;
+/// Values read or dropped under one hold of a partition: every decision of it waits meanwhile.
+const CHUNK: usize = 32;
+/// Values written between two looks whether to rest.
+const STRIDE: usize = 8;
+/// Rests of the folding thread, in lengths of what it computed before each, while nearly nothing waits; fewer the more waits, and none from half of
+/// what may.
+const REST: f64 = 3.0;
 
 /// Runs until stopped.
 pub(super) fn run(shared: &Shared) {
+    let _resting = pace::rest(REST);
     while shared.fold_signal.wait(shared.options.fold_interval) {
         // A failure is kept for health and mended by the committer; the values stay in the overlay for the next pass.
         let _ = pass(shared);
     }
 }
 
-struct Snapshot {
+/// Rests where this is the folding thread, unless it is far behind or told to stop.
+fn breathe(shared: &Shared) {
+    let may_wait = shared.options.overlay_bytes_max.max(1) as f64;
+    let behind = 2.0 * shared.counts.overlay_bytes() as f64 / may_wait;
+    let rest = if shared.fold_signal.is_stopped() {
+        0.0
+    } else {
+        REST * (1.0 - behind).max(0.0)
+    };
+    pace::change(rest);
+    pace::breathe();
+}
+
+/// What one pass folds of a partition.
+#[derive(Default)]
+struct Taken {
+    /// The keys it has in hand.
+    keys: Vec<Bytes>,
+    /// Their values in order of keys. Each is as new as `sequence` or newer: they are read bit by bit while commits go on.
     entries: Vec<Entry>,
+    /// Everything up to this commit is in `entries`.
     sequence: u64,
 }
 
@@ -36,21 +61,44 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
         return Ok(());
     }
     let _alone = shared.folding();
-    // Taken first: whatever is in the rows before this one is in the snapshots that follow.
+    // Taken first: whatever is in the rows before this one is in what is taken afterwards.
     let (generation, keep_from) = shared.with_disk(|disk| {
         disk.cut_journal();
         Ok((disk.generation, shared.next_row()))
     })?;
-    let snapshots = (0..shared.partitions())
-        .map(|partition| snapshot(shared, partition))
-        .collect::<Result<Vec<_>, _>>()?;
-    if snapshots.iter().all(|snapshot| snapshot.entries.is_empty())
-        && shared.counts.journal_rows() == 0
-    {
+    let mut taken = Vec::new();
+    let folded = fold(shared, generation, keep_from, &mut taken);
+    if folded.is_err() {
+        for (partition, taken) in (0..).zip(taken) {
+            shared.overlay(partition)?.dirty.wait_again(taken.keys);
+        }
+    }
+    folded
+}
+
+fn fold(
+    shared: &Shared,
+    generation: u64,
+    keep_from: u64,
+    taken: &mut Vec<Taken>,
+) -> Result<(), StoreError> {
+    for partition in 0..shared.partitions() {
+        let mut overlay = shared.overlay(partition)?;
+        taken.push(Taken {
+            keys: overlay.dirty.take_waiting(),
+            entries: Vec::new(),
+            sequence: overlay.sequence,
+        });
+    }
+    for (partition, taken) in (0..).zip(taken.iter_mut()) {
+        taken.entries = entries(shared, partition, &taken.keys)?;
+    }
+    if taken.iter().all(|taken| taken.entries.is_empty()) && shared.counts.journal_rows() == 0 {
         return Ok(());
     }
+    // All that was read is in rows up to here, of which those of commits behind the sequences are kept.
     shared.durable(shared.queue.last()).wait()?;
-    if let Err(error) = write(shared, generation, keep_from, &snapshots) {
+    if let Err(error) = write(shared, generation, keep_from, taken) {
         // If the files were opened anew meanwhile, the committer knows already.
         if shared.with_disk(|disk| Ok(disk.generation)) == Ok(generation) {
             shared.fail(error.clone());
@@ -58,33 +106,38 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
         }
         return Err(error);
     }
-    for (partition, snapshot) in (0..).zip(&snapshots) {
-        forget(shared, partition, snapshot)?;
+    for (partition, taken) in (0..).zip(taken) {
+        forget(shared, partition, taken)?;
     }
     shared.counts.folded();
     Ok(())
 }
 
-fn snapshot(shared: &Shared, partition: u16) -> Result<Snapshot, StoreError> {
-    let overlay = shared.overlay(partition)?;
-    let (mut entries, sequence) = (overlay.entries_after(partition, 0), overlay.sequence);
-    drop(overlay);
-    entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    Ok(Snapshot { entries, sequence })
+/// The values of the keys, in their order.
+fn entries(shared: &Shared, partition: u16, keys: &[Bytes]) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(CHUNK) {
+        breathe(shared);
+        let overlay = shared.overlay(partition)?;
+        entries.extend(chunk.iter().filter_map(|key| overlay.entry(partition, key)));
+    }
+    breathe(shared);
+    entries.sort_unstable_by(|one: &Entry, other: &Entry| one.key.cmp(&other.key));
+    Ok(entries)
 }
 
 fn write(
     shared: &Shared,
     generation: u64,
     keep_from: u64,
-    snapshots: &[Snapshot],
+    taken: &[Taken],
 ) -> Result<(), StoreError> {
-    let run = write_run(shared, snapshots)?.map(Arc::new);
+    let run = write_run(shared, taken)?.map(Arc::new);
     shared.switch(Some(generation), |_, list| {
         let list: Vec<Arc<Run>> = list.iter().cloned().chain(run).collect();
         let folded = Folded {
             first_row: keep_from,
-            sequences: snapshots.iter().map(|snapshot| snapshot.sequence).collect(),
+            sequences: taken.iter().map(|taken| taken.sequence).collect(),
             runs: list.iter().map(|run| run.number()).collect(),
             earlier: None,
         };
@@ -102,19 +155,21 @@ fn write(
 }
 
 /// The values as a run; nothing where there are none.
-fn write_run(shared: &Shared, snapshots: &[Snapshot]) -> Result<Option<Run>, StoreError> {
-    let entries: usize = snapshots
-        .iter()
-        .map(|snapshot| snapshot.entries.len())
-        .sum();
+fn write_run(shared: &Shared, taken: &[Taken]) -> Result<Option<Run>, StoreError> {
+    let entries: usize = taken.iter().map(|taken| taken.entries.len()).sum();
     let mut writer = shared.runs.writer(entries as u64)?;
     let is_first = shared.runs.list()?.is_empty();
-    for (partition, snapshot) in (0..).zip(snapshots) {
-        let unknown = unknown_to_runs(shared, partition, snapshot)?;
-        for (entry, is_unknown) in snapshot.entries.iter().zip(unknown) {
-            if entry.value.is_some() || !(is_first || is_unknown) {
-                let full = full_key(partition, &entry.key);
-                writer.push(&full, entry.version, entry.value.as_deref())?;
+    for (partition, taken) in (0..).zip(taken) {
+        for chunk in taken.entries.chunks(STRIDE) {
+            breathe(shared);
+            for entry in chunk {
+                // Where no run knows the key, nothing need say there that it is gone.
+                let is_written =
+                    entry.value.is_some() || !is_first && is_in_a_run(shared, partition, entry)?;
+                if is_written {
+                    let full = full_key(partition, &entry.key);
+                    writer.push(&full, entry.version, entry.value.as_deref())?;
+                }
             }
         }
     }
@@ -124,19 +179,14 @@ fn write_run(shared: &Shared, snapshots: &[Snapshot]) -> Result<Option<Run>, Sto
     writer.finish().map(Some)
 }
 
-/// Which of the deleted keys are certainly in no run, so that nothing need say there that they are gone.
-fn unknown_to_runs(
-    shared: &Shared,
-    partition: u16,
-    snapshot: &Snapshot,
-) -> Result<Vec<bool>, StoreError> {
-    let overlay = shared.overlay(partition)?;
-    let excluded = |entry: &Entry| entry.value.is_none() && overlay.presence.excludes(&entry.key);
-    Ok(snapshot.entries.iter().map(excluded).collect())
+/// Whether a key may be in a run.
+fn is_in_a_run(shared: &Shared, partition: u16, entry: &Entry) -> Result<bool, StoreError> {
+    Ok(!shared.overlay(partition)?.presence.excludes(&entry.key))
 }
 
-fn forget(shared: &Shared, partition: u16, snapshot: &Snapshot) -> Result<(), StoreError> {
-    for chunk in snapshot.entries.chunks(CHUNK) {
+fn forget(shared: &Shared, partition: u16, taken: &Taken) -> Result<(), StoreError> {
+    for chunk in taken.entries.chunks(CHUNK) {
+        breathe(shared);
         let mut overlay = shared.overlay(partition)?;
         let freed = chunk.iter().map(|entry| overlay.drop_folded(entry)).sum();
         shared.counts.overlay_grown(freed);

@@ -26,6 +26,15 @@ impl Dirty {
             value,
         })
     }
+
+    fn entry(&self, partition: u16, key: &Bytes) -> Entry {
+        Entry {
+            partition,
+            version: self.version,
+            key: Bytes::clone(key),
+            value: self.value.clone(),
+        }
+    }
 }
 
 /// The overlay of one partition and its commit sequence.
@@ -99,13 +108,14 @@ impl Overlay {
             .iter()
             .filter(|(_, dirty)| dirty.version > sequence);
         changed
-            .map(|(key, dirty)| Entry {
-                partition,
-                version: dirty.version,
-                key: key.clone(),
-                value: dirty.value.clone(),
-            })
+            .map(|(key, dirty)| dirty.entry(partition, key))
             .collect()
+    }
+
+    /// The changed value of a key, as a journal entry.
+    pub(super) fn entry(&self, partition: u16, key: &Bytes) -> Option<Entry> {
+        let dirty = self.dirty.get(key)?;
+        Some(dirty.entry(partition, key))
     }
 
     /// Drops a folded value if it did not change since; the change of memory held, in bytes.

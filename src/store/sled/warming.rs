@@ -6,8 +6,8 @@
 use std::ops::Bound;
 
 use super::shared::Shared;
-use crate::store::StoreError;
 use crate::store::runs::values;
+use crate::store::{StoreError, pace};
 
 /// Values read and remembered under one hold of their partition.
 const PAGE: usize = 32;
@@ -29,6 +29,7 @@ fn warm(shared: &Shared, partition: u16) -> Result<(), StoreError> {
     let prefix = &shared.options.warm_prefix;
     let mut from = Bound::Included(prefix.clone());
     loop {
+        pace::breathe();
         // Before the runs are looked at: what is folded after that makes what they say old.
         let dropped = shared.overlay(partition)?.dropped;
         let list = shared.runs.list()?;
