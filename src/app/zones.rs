@@ -98,6 +98,10 @@ impl App {
             return Reckoned::known(zone, ZoneSource::Recipient);
         }
         let default = &self.settings.default_zone;
+        let tally = self.tenants.of(whose.tenant).zones.load();
+        if tally.is_small() {
+            return Reckoned::known(default.clone(), ZoneSource::Default);
+        }
         let guesses = self.guesses(whose);
         let [first, _, ..] = guesses.as_slice() else {
             return Reckoned::known(default.clone(), ZoneSource::Default);

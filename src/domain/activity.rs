@@ -103,11 +103,13 @@ impl ActivityProfile {
     /// What [`Self::numbers`] gave.
     pub fn from_numbers(numbers: &[u32; PROFILE_NUMBERS]) -> Self {
         let bins = |part: usize| {
+            let mut bins = Bins::default();
             let first = 1 + part * BINS_NUMBERS;
-            Bins {
-                by_hour: std::array::from_fn(|hour| numbers[first + hour]),
-                by_weekday: std::array::from_fn(|weekday| numbers[first + 24 + weekday]),
-            }
+            let weekdays = first + bins.by_hour.len();
+            bins.by_hour.copy_from_slice(&numbers[first..weekdays]);
+            let end = first + BINS_NUMBERS;
+            bins.by_weekday.copy_from_slice(&numbers[weekdays..end]);
+            bins
         };
         Self {
             landmark: numbers[0],

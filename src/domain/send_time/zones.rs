@@ -76,6 +76,12 @@ impl ZoneTally {
         self.groups(default, at).len() < 2
     }
 
+    /// Whether it knows so few people that nobody's zone is guessed by it.
+    pub fn is_small(&self) -> bool {
+        let known: u64 = self.people.values().map(|people| u64::from(*people)).sum();
+        known < PEOPLE_MIN
+    }
+
     /// By the offset from universal time, seconds.
     fn groups(&self, default: &Zone, at: Timestamp) -> BTreeMap<i32, Group> {
         let mut groups = BTreeMap::new();
@@ -85,8 +91,7 @@ impl ZoneTally {
             people: DEFAULT_PEOPLE,
         };
         groups.insert(default.offset_seconds(at), own);
-        let known: u64 = self.people.values().map(|people| u64::from(*people)).sum();
-        if known < PEOPLE_MIN {
+        if self.is_small() {
             return groups;
         }
         for (name, people) in &self.people {

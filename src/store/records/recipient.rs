@@ -178,8 +178,9 @@ fn flags(touch: &Touch) -> u64 {
             ..
         }
     );
-    let of = |(has, bit): (bool, u64)| if has { bit } else { 0 };
-    has.into_iter().map(of).sum::<u64>() | of((held, bit::HOLDOUT))
+    let of = |(has, bit): (bool, u64)| u64::from(has) * bit;
+    has.into_iter()
+        .fold(of((held, bit::HOLDOUT)), |flags, next| flags | of(next))
 }
 
 fn write_touch(touch: &Touch, before_ms: i64, to: &mut Writer) -> Result<(), Error> {
@@ -234,8 +235,7 @@ fn write_touch(touch: &Touch, before_ms: i64, to: &mut Writer) -> Result<(), Err
     for at_ms in [converted_at_ms, harmed_at_ms].into_iter().flatten() {
         to.distance(*at_ms, *send_at_ms);
     }
-    to.small(basis)?;
-    to.small(timing)
+    to.small(&(basis, timing))
 }
 
 fn write_answer(answer: &Answer, to: &mut Writer) -> Result<(), Error> {
@@ -281,6 +281,7 @@ fn read_touch(before_ms: i64, from: &mut Reader<'_>) -> Result<Touch, Error> {
     let mut instant = |bit| has(bit).then(|| from.distance(send_at_ms)).transpose();
     let converted_at_ms = instant(bit::CONVERTED)?;
     let harmed_at_ms = instant(bit::HARMED)?;
+    let (basis, timing) = from.small()?;
     Ok(Touch {
         decision,
         experiment,
@@ -300,8 +301,8 @@ fn read_touch(before_ms: i64, from: &mut Reader<'_>) -> Result<Touch, Error> {
         click,
         value,
         replied_negative: has(bit::REPLIED_NEGATIVE),
-        basis: from.small()?,
-        timing: from.small()?,
+        basis,
+        timing,
         converted_at_ms,
         harmed_at_ms,
     })

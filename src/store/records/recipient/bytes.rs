@@ -12,17 +12,53 @@ const SMALL_BYTES_MAX: usize = 64;
 /// The bits of eight bytes that say that a number goes on.
 const CONTINUED: u64 = 0x8080_8080_8080_8080;
 
+/// The bits of eight bytes that are the number's own.
+const PARTS: u64 = !CONTINUED;
+
 /// Bytes being written.
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 /// Bytes not yet read.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
+/// Bits of a number that eight bytes hold.
+const EIGHT_BITS: u32 = 56;
+
+/// The low seven bits of each of eight bytes, one behind the other.
+fn together(bytes: u64) -> u64 {
+    let twos = bytes & 0x007F_007F_007F_007F | (bytes & 0x7F00_7F00_7F00_7F00) >> 1;
+    let fours = twos & 0x0000_3FFF_0000_3FFF | (twos & 0x3FFF_0000_3FFF_0000) >> 2;
+    fours & 0x0000_0000_0FFF_FFFF | (fours & 0x0FFF_FFFF_0000_0000) >> 4
+}
+
+/// The inverse: seven bits to each of eight bytes.
+fn apart(number: u64) -> u64 {
+    let fours = number & 0x0FFF_FFFF | (number & 0x00FF_FFFF_F000_0000) << 4;
+    let twos = fours & 0x0000_3FFF_0000_3FFF | (fours & 0x0FFF_C000_0FFF_C000) << 2;
+    twos & 0x007F_007F_007F_007F | (twos & 0x3F80_3F80_3F80_3F80) << 1
+}
+
 // === impl Writer ===
 
 impl Writer {
     /// A number that is mostly small.
-    pub(super) fn number(&mut self, mut number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
+        if number < 0x80 {
+            self.0.push(number as u8);
+        } else if number < 1 << EIGHT_BITS {
+            let bytes = (number.ilog2() / 7 + 1) as usize;
+            let goes_on = CONTINUED & !(u64::MAX << (8 * (bytes - 1)));
+            // All eight, which is one store, and back to those that count.
+            let end = self.0.len() + bytes;
+            self.hash(apart(number) | goes_on);
+            self.0.truncate(end);
+        } else {
+            self.long_number(number);
+        }
+    }
+
+    #[cold]
+    fn long_number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
             number >>= 7;
@@ -70,6 +106,21 @@ impl Writer {
 impl Reader<'_> {
     /// See [`Writer::number`].
     pub(super) fn number(&mut self) -> Result<u64, Error> {
+        let Some(word) = self.0.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else {
+            return self.number_by_bytes();
+        };
+        let last = (!word & CONTINUED).trailing_zeros();
+        match self.0.get((last / 8 + 1) as usize..) {
+            // The bytes up to the first that does not go on.
+            Some(rest) if last < u64::BITS => {
+                self.0 = rest;
+                Ok(together(word & u64::MAX >> (u64::BITS - 1 - last) & PARTS))
+            }
+            _ => self.number_by_bytes(),
+        }
+    }
+
+    fn number_by_bytes(&mut self) -> Result<u64, Error> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.take::<1>()?;
@@ -170,6 +221,33 @@ mod tests {
             prop_assert_eq!(reader.distance(from), Ok(at));
             prop_assert_eq!(reader.hash(), Ok(number));
             prop_assert!(reader.0.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_written_and_read_as_byte_by_byte(bits in 0..64_u32, number: u64, behind in 0..9_usize) {
+            let number = number >> bits;
+            let (mut writer, mut by_bytes) = (Writer(Vec::new()), Writer(Vec::new()));
+            writer.number(number);
+            by_bytes.long_number(number);
+            prop_assert_eq!(&writer.0, &by_bytes.0);
+            writer.0.extend(std::iter::repeat_n(0xFF, behind));
+            let (mut reader, mut one_by_one) = (Reader(&writer.0), Reader(&writer.0));
+            prop_assert_eq!(reader.number(), Ok(number));
+            prop_assert_eq!(one_by_one.number_by_bytes(), Ok(number));
+            prop_assert_eq!(reader.0.len(), behind);
+            prop_assert_eq!(one_by_one.0.len(), behind);
+        }
+
+        #[test]
+        fn whatever_the_bytes_they_are_read_as_byte_by_byte(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let (mut reader, mut one_by_one) = (Reader(&bytes), Reader(&bytes));
+            let (number, expected) = (reader.number(), one_by_one.number_by_bytes());
+            prop_assert_eq!(&number, &expected);
+            if number.is_ok() {
+                prop_assert_eq!(reader.0, one_by_one.0);
+            }
         }
     }
 
