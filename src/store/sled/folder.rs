@@ -123,6 +123,8 @@ fn entries(shared: &Shared, partition: u16, keys: &[Bytes]) -> Result<Vec<Entry>
     }
     breathe(shared);
     entries.sort_unstable_by(|one: &Entry, other: &Entry| one.key.cmp(&other.key));
+    // A run has each key once.
+    entries.dedup_by(|one, other| one.key == other.key);
     Ok(entries)
 }
 
@@ -188,7 +190,10 @@ fn forget(shared: &Shared, partition: u16, taken: &Taken) -> Result<(), StoreErr
     for chunk in taken.entries.chunks(CHUNK) {
         breathe(shared);
         let mut overlay = shared.overlay(partition)?;
-        let freed = chunk.iter().map(|entry| overlay.drop_folded(entry)).sum();
+        let freed = chunk
+            .iter()
+            .map(|entry| overlay.drop_folded(entry, taken.sequence))
+            .sum();
         shared.counts.overlay_grown(freed);
     }
     Ok(())

@@ -118,14 +118,17 @@ impl Overlay {
         Some(dirty.entry(partition, key))
     }
 
-    /// Drops a folded value if it did not change since; the change of memory held, in bytes.
-    pub(super) fn drop_folded(&mut self, entry: &Entry) -> isize {
+    /// Drops a value folded by a pass that holds everything up to a commit, if it did not change since; the change of memory held, in bytes.
+    ///
+    /// A value of a later commit stays until the next pass, though it is among the records: should the journal lose what it had, it is written from here.
+    pub(super) fn drop_folded(&mut self, entry: &Entry, sequence: u64) -> isize {
         // Changed since or not: it is among the records now, and a deletion that came meanwhile has to be folded as well.
         self.presence.note(&entry.key, entry.value.is_some());
         let Some((key, dirty)) = self.dirty.remove(&entry.key) else {
             return 0;
         };
-        if dirty.version != entry.version {
+        if dirty.version != entry.version || dirty.version > sequence {
+            // It waits for the next pass.
             self.dirty.insert(key, dirty);
             return 0;
         }
@@ -177,7 +180,7 @@ mod tests {
         overlay.set(key.clone(), value(2));
         overlay.remember(&key, before, &read);
         assert_eq!(overlay.find(&key), Some(value(2).stored()), "it changed");
-        overlay.drop_folded(&folded(2));
+        overlay.drop_folded(&folded(2), 2);
         overlay.remember(&key, before, &read);
         assert_eq!(overlay.clean.get(&key), Some(value(2).stored()));
         overlay.remember(&key, overlay.dropped, &value(2).stored());
@@ -206,9 +209,26 @@ mod tests {
             assert_eq!(overlay.find(&key), Some(read.clone()));
             let value = changed.value.clone();
             overlay.set(Bytes::clone(&key), changed);
-            overlay.drop_folded(&Entry { value, ..folded(2) });
+            overlay.drop_folded(&Entry { value, ..folded(2) }, 2);
             assert_eq!(overlay.find(&key), None, "it is looked for on disk");
         }
+    }
+
+    #[test]
+    fn a_value_that_came_while_a_pass_was_reading_is_folded_once_more_before_it_leaves() {
+        let mut overlay = Overlay::default();
+        let key = Bytes::from(b"k".as_slice());
+        overlay.set(Bytes::clone(&key), value(2));
+        assert_eq!(overlay.dirty.take_waiting(), [Bytes::clone(&key)]);
+        assert_eq!(
+            overlay.drop_folded(&folded(2), 1),
+            0,
+            "the pass holds commit 1"
+        );
+        assert_eq!(overlay.find(&key), Some(value(2).stored()));
+        assert_eq!(overlay.dirty.take_waiting(), [Bytes::clone(&key)]);
+        assert!(overlay.drop_folded(&folded(2), 2) < 0);
+        assert!(overlay.dirty.take_waiting().is_empty());
     }
 
     #[test]
@@ -224,13 +244,13 @@ mod tests {
         };
         overlay.set(Bytes::clone(&key), value(1));
         overlay.set(Bytes::clone(&key), gone);
-        assert_eq!(overlay.drop_folded(&folded(1)), 0, "it has changed");
+        assert_eq!(overlay.drop_folded(&folded(1), 2), 0, "it has changed");
         assert!(!overlay.presence.excludes(&key));
         let deletion = Entry {
             value: None,
             ..folded(2)
         };
-        assert!(overlay.drop_folded(&deletion) < 0);
+        assert!(overlay.drop_folded(&deletion, 2) < 0);
         assert!(overlay.presence.excludes(&key));
     }
 }
