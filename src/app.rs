@@ -235,10 +235,12 @@ impl App {
             })
             .count();
         for (_, learned) in self.tenants.all() {
+            pace::breathe();
             if let Some(model) = learned.hours.refreshed_model(now) {
                 learned.model.store(Arc::new(model));
             }
         }
+        pace::breathe();
         if changed > 0 {
             self.changes.send_modify(|count| *count += 1);
         }

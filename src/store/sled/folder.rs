@@ -29,11 +29,15 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
-/// Rests where this is the folding thread, unless it is far behind or told to stop.
+/// Rests where this is the folding thread, unless it is far behind, told to stop, or somebody waits for it.
 fn breathe(shared: &Shared) {
-    let may_wait = shared.options.overlay_bytes_max.max(1) as f64;
-    let behind = 2.0 * shared.counts.overlay_bytes() as f64 / may_wait;
-    let rest = if shared.fold_signal.is_stopped() {
+    let (counts, options) = (&shared.counts, &shared.options);
+    let half = |bytes: u64| bytes.max(2) as f64 / 2.0;
+    let changes = counts.overlay_bytes() as f64 / half(options.overlay_bytes_max);
+    // What is changed again and again takes little memory, and is replayed at a start all the same.
+    let journal = counts.journal_bytes() as f64 / half(options.fold_after_bytes.saturating_mul(4));
+    let behind = changes.max(journal);
+    let rest = if shared.fold_signal.is_stopped() || shared.is_fold_awaited() {
         0.0
     } else {
         REST * (1.0 - behind).max(0.0)
@@ -66,16 +70,30 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
         disk.cut_journal();
         Ok((disk.generation, shared.next_row()))
     })?;
-    let mut taken = Vec::new();
-    let folded = fold(shared, generation, keep_from, &mut taken);
-    if folded.is_err() {
-        for (partition, taken) in (0..).zip(taken) {
-            shared.overlay(partition)?.dirty.wait_again(taken.keys);
-        }
-    }
-    folded
+    let mut hand = InHand {
+        shared,
+        taken: Vec::new(),
+    };
+    fold(shared, generation, keep_from, &mut hand.taken)
 }
 
+/// What a pass has in hand. Whatever ends the pass, a defect included, what it has not folded waits again.
+struct InHand<'a> {
+    shared: &'a Shared,
+    taken: Vec<Taken>,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        for (partition, taken) in (0..).zip(std::mem::take(&mut self.taken)) {
+            if let Ok(mut overlay) = self.shared.overlay(partition) {
+                overlay.dirty.wait_again(taken.keys);
+            }
+        }
+    }
+}
+
+/// Folds; what is left in `taken` was not.
 fn fold(
     shared: &Shared,
     generation: u64,
@@ -98,17 +116,20 @@ fn fold(
     }
     // All that was read is in rows up to here, of which those of commits behind the sequences are kept.
     shared.durable(shared.queue.last()).wait()?;
-    if let Err(error) = write(shared, generation, keep_from, taken) {
+    let failed = |error: &StoreError| {
         // If the files were opened anew meanwhile, the committer knows already.
         if shared.with_disk(|disk| Ok(disk.generation)) == Ok(generation) {
             shared.fail(error.clone());
             shared.queue.mend();
         }
-        return Err(error);
-    }
-    for (partition, taken) in (0..).zip(taken) {
+    };
+    write(shared, generation, keep_from, taken).inspect_err(failed)?;
+    // It is named, so it counts, whether or not the rows can be removed.
+    for (partition, taken) in (0..).zip(taken.iter()) {
         forget(shared, partition, taken)?;
     }
+    taken.clear();
+    remove_rows(shared, generation, keep_from).inspect_err(failed)?;
     shared.counts.folded();
     Ok(())
 }
@@ -144,7 +165,11 @@ fn write(
             earlier: None,
         };
         (folded, list)
-    })?;
+    })
+}
+
+/// Removes the rows whose values are folded.
+fn remove_rows(shared: &Shared, generation: u64, keep_from: u64) -> Result<(), StoreError> {
     shared.with_disk(|disk: &Disk| {
         if disk.generation != generation {
             // The rows are removed by the next pass.

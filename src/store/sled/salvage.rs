@@ -60,7 +60,7 @@ pub fn salvage(
     if let Err(error) = mark::compare(directory, told.next) {
         found.lost.push(error.to_string());
     }
-    let changed = told.changed;
+    let mut changed = told.changed;
     let mut give = |row: SnapshotRow| {
         found.rows += 1;
         take(row)
@@ -75,7 +75,13 @@ pub fn salvage(
         lost = of_rows(&database, (partitions, fold), &changed, &mut give)?;
     }
     let named = folded.as_ref().map(|folded| folded.runs.as_slice());
-    of_runs(&directory.join(RUNS), named, &changed, &mut lost, &mut give)?;
+    of_runs(
+        &directory.join(RUNS),
+        named,
+        &mut changed,
+        &mut lost,
+        &mut give,
+    )?;
     for ((partition, key), entry) in changed {
         if let Some(value) = entry.value {
             let version = entry.version;
@@ -127,7 +133,7 @@ fn of_rows(
 fn of_runs(
     directory: &Path,
     named: Option<&[u64]>,
-    changed: &Changed,
+    changed: &mut Changed,
     lost: &mut Vec<String>,
     give: Give<'_>,
 ) -> Result<(), StoreError> {
@@ -156,13 +162,20 @@ fn of_runs(
                 "{error}; of the records there, older values may have been taken"
             )),
             Ok(true) => {
-                let (Some((partition, key)), Some(value)) = (runs::split(rows.key()), rows.value())
-                else {
+                let Some((partition, key)) = runs::split(rows.key()) else {
                     continue;
                 };
-                let key = Bytes::from(key);
-                if !changed.contains_key(&(partition, Bytes::clone(&key))) {
-                    let (version, value) = (rows.version(), Bytes::from(value));
+                let (key, version) = (Bytes::from(key), rows.version());
+                let place = (partition, Bytes::clone(&key));
+                // A fold reads while commits go on, so a run may be ahead of what can be read of the journal.
+                if changed
+                    .get(&place)
+                    .is_some_and(|entry| entry.version < version)
+                {
+                    changed.remove(&place);
+                }
+                if let Some(value) = rows.value().filter(|_| !changed.contains_key(&place)) {
+                    let value = Bytes::from(value);
                     give(row(partition, key, Stored { version, value }))?;
                 }
             }

@@ -4,7 +4,7 @@
 //! only while it holds none other.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) reserve: Reserve,
     overlays: Vec<Mutex<Overlay>>,
     folding: Mutex<()>,
+    /// How many wait for `folding`.
+    folds_awaited: AtomicUsize,
     merging: Mutex<()>,
     folded: Mutex<Folded>,
     /// Whether writing `folded` failed last, so that what the disk has of it is not known.
@@ -127,6 +129,7 @@ impl Shared {
             counts: found.counts,
             overlays: found.overlays.into_iter().map(Mutex::new).collect(),
             folding: Mutex::new(()),
+            folds_awaited: AtomicUsize::new(0),
             merging: Mutex::new(()),
             folded: Mutex::new(found.folded),
             is_folded_uncertain: AtomicBool::new(false),
@@ -158,7 +161,15 @@ impl Shared {
 
     /// Keeps other folding passes out.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
-        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+        self.folds_awaited.fetch_add(1, Ordering::AcqRel);
+        let alone = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.folds_awaited.fetch_sub(1, Ordering::AcqRel);
+        alone
+    }
+
+    /// Whether somebody waits for the folding pass that is running.
+    pub(super) fn is_fold_awaited(&self) -> bool {
+        self.folds_awaited.load(Ordering::Acquire) > 0
     }
 
     /// Keeps others from merging runs: a second one would put values from before a fold behind what the first has merged with it.
