@@ -34,7 +34,7 @@ use super::transport::{grpc_rules, operations_rules, transport};
 /// Pauses of a refresh, in lengths of what it computed before each: however many experiments there are, it takes a tenth of a core at most.
 const REFRESH_REST: f64 = 9.0;
 
-/// The same of the maintenance, which has to be through before its next round is due.
+/// The same of the maintenance: fewer, since guardrails are tested in each round and wait for what is done before them.
 const MAINTENANCE_REST: f64 = 4.0;
 
 /// How often it is seen whether a step of the maintenance is due.

@@ -1,5 +1,5 @@
-//! Work beside the answers in short stretches with rests between, so that an answer waits for a part of a millisecond at most where both want the
-//! same processor. A lower priority alone does not do it: a scheduler lets who runs finish a turn of some milliseconds.
+//! Work beside the answers in short stretches with rests between, so that an answer seldom waits for more than a part of a millisecond where both
+//! want the same processor. A lower priority alone does not do it: a scheduler lets who runs finish a turn of some milliseconds.
 //!
 //! Invariant: only threads that asked for it rest, so whoever calls the same code to have it done (a test, a subcommand, a stop) does not wait. Nobody
 //! rests while holding a lock that an answer takes.
@@ -14,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// Computing that is followed by a rest.
 const STRETCH: Duration = Duration::from_micros(300);
 
-/// Longest rest.
-const REST_MAX: Duration = Duration::from_secs(1);
+/// Longest rest: long enough for a stretch of a second to be followed by nine.
+const REST_MAX: Duration = Duration::from_secs(10);
 
 thread_local! {
     static PACE: Cell<Option<Pace>> = const { Cell::new(None) };
@@ -111,7 +111,8 @@ mod tests {
         assert_eq!(pause(ms(2), -1.0), None);
         assert_eq!(pause(ms(2), f64::NAN), None);
         assert_eq!(pause(ms(2), f64::INFINITY), None);
-        assert_eq!(pause(ms(900), 9.0), Some(REST_MAX));
+        assert_eq!(pause(ms(900), 9.0), Some(ms(8_100)));
+        assert_eq!(pause(ms(1_200), 9.0), Some(REST_MAX));
     }
 
     #[test]
