@@ -253,3 +253,49 @@ fn row(partition: u16, key: Bytes, stored: Stored) -> SnapshotRow {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::journal::Entry;
+    use super::*;
+
+    #[test]
+    fn of_a_run_and_the_journal_the_younger_is_taken_whatever_it_says() {
+        let directory = TempDir::new().unwrap();
+        let runs = Runs::open(directory.path(), &[]).unwrap();
+        let mut writer = runs.writer(3).unwrap();
+        let in_run: [(&[u8], Option<&[u8]>); 3] =
+            [(b"a", Some(b"run")), (b"b", None), (b"c", Some(b"run"))];
+        for (key, value) in in_run {
+            writer.push(&runs::full_key(0, key), 10, value).unwrap();
+        }
+        writer.finish().unwrap();
+        let of_journal = |(key, version): (&str, u64)| {
+            let (key, value) = (Bytes::from(key.as_bytes()), Bytes::from(b"row".as_slice()));
+            let entry = Entry {
+                partition: 0,
+                version,
+                key: Bytes::clone(&key),
+                value: Some(value),
+            };
+            ((0, key), entry)
+        };
+        let rows = [("a", 9), ("b", 9), ("c", 11)];
+        let mut changed: Changed = rows.into_iter().map(of_journal).collect();
+        let (mut lost, mut given) = (Vec::new(), Vec::new());
+        let mut give = |row: SnapshotRow| {
+            given.push((row.key.to_vec(), row.stored.version));
+            Ok(())
+        };
+        of_runs(directory.path(), None, &mut changed, &mut lost, &mut give).unwrap();
+        assert_eq!(given, [(b"a".to_vec(), 10)]);
+        let left: Vec<u64> = changed.values().map(|entry| entry.version).collect();
+        assert_eq!(
+            (left, lost),
+            (vec![11], Vec::new()),
+            "of c the journal knows more"
+        );
+    }
+}
