@@ -47,7 +47,6 @@ fn breathe(shared: &Shared) {
 }
 
 /// What one pass folds of a partition.
-#[derive(Default)]
 struct Taken {
     /// The keys it has in hand.
     keys: Vec<Bytes>,
@@ -55,6 +54,24 @@ struct Taken {
     entries: Vec<Entry>,
     /// Everything up to this commit is in `entries`.
     sequence: u64,
+}
+
+/// What a pass has in hand. Whatever ends the pass, a defect included, what it has not folded waits again.
+struct InHand<'a> {
+    shared: &'a Shared,
+    taken: Vec<Taken>,
+}
+
+// === impl InHand ===
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        for (partition, taken) in (0..).zip(std::mem::take(&mut self.taken)) {
+            if let Ok(mut overlay) = self.shared.overlay(partition) {
+                overlay.dirty.wait_again(taken.keys);
+            }
+        }
+    }
 }
 
 /// Folds everything changed until now.
@@ -75,22 +92,6 @@ pub(super) fn pass(shared: &Shared) -> Result<(), StoreError> {
         taken: Vec::new(),
     };
     fold(shared, generation, keep_from, &mut hand.taken)
-}
-
-/// What a pass has in hand. Whatever ends the pass, a defect included, what it has not folded waits again.
-struct InHand<'a> {
-    shared: &'a Shared,
-    taken: Vec<Taken>,
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        for (partition, taken) in (0..).zip(std::mem::take(&mut self.taken)) {
-            if let Ok(mut overlay) = self.shared.overlay(partition) {
-                overlay.dirty.wait_again(taken.keys);
-            }
-        }
-    }
 }
 
 /// Folds; what is left in `taken` was not.

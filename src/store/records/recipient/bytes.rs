@@ -15,14 +15,14 @@ const CONTINUED: u64 = 0x8080_8080_8080_8080;
 /// The bits of eight bytes that are the number's own.
 const PARTS: u64 = !CONTINUED;
 
+/// Bits of a number that eight bytes hold.
+const EIGHT_BITS: u32 = 56;
+
 /// Bytes being written.
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 /// Bytes not yet read.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
-
-/// Bits of a number that eight bytes hold.
-const EIGHT_BITS: u32 = 56;
 
 /// The low seven bits of each of eight bytes, one behind the other.
 fn together(bytes: u64) -> u64 {
